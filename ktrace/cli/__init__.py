@@ -1,0 +1,50 @@
+"""The command line.
+
+One module a command (`ktrace/cli/parse.py`), listed in `ktrace/cli/commands.py` and imported only
+when it is used.  Each has a click command named `command`, whose function returns None or the exit
+status.  A command raises `KtraceError` where it cannot go on; only `main` prints errors.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+COMPLETION_VARIABLE = "_KTRACE_COMPLETE"
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status; never let an exception out."""
+    from ktrace.cli import failures
+
+    try:
+        _soften_streams()
+        status = _run(list(sys.argv[1:] if args is None else args))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BaseException as error:
+        status = failures.tell(error)
+    return status
+
+
+def _soften_streams() -> None:
+    """Escape what a terminal's encoding lacks (and file names that are no UTF-8)."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _run(args: list[str]) -> int:
+    import click
+
+    from ktrace.cli.commands import group
+
+    if COMPLETION_VARIABLE in os.environ:
+        group.main(args, prog_name="ktrace", complete_var=COMPLETION_VARIABLE)
+    try:
+        # Not group.main(): it prints a line at Ctrl-C and handles pipes and exit codes its own way.
+        with group.make_context("ktrace", args) as context:
+            status = group.invoke(context)
+    except click.exceptions.Exit as stop:
+        status = stop.exit_code
+    return status if isinstance(status, int) else 0
