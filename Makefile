@@ -1,0 +1,46 @@
+# `make help` lists the targets.  Both `make demo` and `make test` start from nothing but Python 3.11.
+
+VENV ?= .venv
+PREFIX ?= /usr/local
+DEMO_LOG = tests/fixtures/haproxy-before-delayed/trace
+PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint install uninstall clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
+		while IFS='	' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.with-nothing  ## set up and analyse a real HAProxy log that lost kTLS to a race
+	$(VENV)/bin/ktrace parse $(DEMO_LOG)
+
+test: $(VENV)/.with-test  ## set up and run the tests (ARGS="-k name" for some)
+	$(PYTEST)
+
+lint: $(VENV)/.with-lint  ## style and types, of the tests too
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+install:  ## install for everyone under PREFIX (/usr/local), so that `sudo ktrace` works
+	tools/setup $(PREFIX)/lib/ktrace '.[live,parquet]'
+	mkdir -p $(PREFIX)/bin
+	ln -sf ../lib/ktrace/bin/ktrace $(PREFIX)/bin/ktrace
+
+uninstall:  ## remove what `make install` put there
+	rm -rf $(PREFIX)/lib/ktrace $(PREFIX)/bin/ktrace
+
+clean:  ## remove the environment, caches and builds
+	rm -rf $(VENV) build dist tests/actual .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each set of extras; all are installed into the same environment.
+$(VENV)/.with-nothing: pyproject.toml tools/setup
+	tools/setup $(VENV) -e .
+	@touch $@
+
+$(VENV)/.with-%: pyproject.toml tools/setup
+	tools/setup $(VENV) -e '.[$*]'
+	@touch $@ $(VENV)/.with-nothing
