@@ -1,0 +1,193 @@
+"""Run strace with exactly the calls that a verdict needs, and be as good as absent around it."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from ktrace.errors import KtraceError
+
+# A `?` lets strace go on where the architecture or its own version lacks the call.
+FAMILY_CALLS: dict[str, tuple[str, ...]] = {
+    "socket": ("socket", "socketpair", "bind"),
+    "connect": ("connect",),
+    "accept": ("?accept", "accept4"),
+    "listen": ("listen",),
+    "setsockopt": ("setsockopt",),
+    "getsockopt": ("getsockopt", "getpeername", "getsockname"),
+    "close": ("close", "?close_range", "shutdown"),
+    "dup": ("dup", "?dup2", "dup3", "fcntl", "?fcntl64", "?pidfd_open", "?pidfd_getfd"),
+    "wait": (
+        "?epoll_create",
+        "epoll_create1",
+        "epoll_ctl",
+        "?epoll_wait",
+        "epoll_pwait",
+        "?epoll_pwait2",
+        "?poll",
+        "ppoll",
+        "?select",
+        "?_newselect",
+        "pselect6",
+        "?io_uring_enter",
+    ),
+    "io": (
+        "read",
+        "readv",
+        "?recv",
+        "recvfrom",
+        "recvmsg",
+        "recvmmsg",
+        "write",
+        "writev",
+        "?send",
+        "sendto",
+        "sendmsg",
+        "sendmmsg",
+        "sendfile",
+        "?sendfile64",
+        "splice",
+    ),
+    "process": (
+        "clone",
+        "?clone3",
+        "?fork",
+        "?vfork",
+        "execve",
+        "?execveat",
+        "exit",
+        "exit_group",
+        "?unshare",
+    ),
+}
+CALLS = tuple(call for calls in FAMILY_CALLS.values() for call in calls)
+
+# -s 4 keeps version and cipher of crypto_info and cuts every key byte; -v keeps it from cutting
+# arrays of ready descriptors.  No -y: it slows the call after connect() so much that a race hides.
+OPTIONS = ("-f", "-q", "-ttt", "-T", "-v", "-s", "4", "-e", "trace=" + ",".join(CALLS))
+SI_KERNEL = 0x80  # siginfo's si_code of a key pressed on the terminal
+INTERRUPTED = 128 + signal.SIGINT
+PASSED_ON = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+
+def find_strace() -> str:
+    """Return the path of strace."""
+    path = shutil.which("strace")
+    if path is None:
+        raise KtraceError(
+            "no-strace",
+            "strace is not installed",
+            "install it (Debian: apt-get install strace), or capture with `ktrace live`",
+        )
+    return path
+
+
+def command_line(strace: str, log: str, pids: Sequence[int], command: Sequence[str]) -> list[str]:
+    """Return the strace command; --seccomp-bpf works only on a program that strace starts."""
+    # strace takes a leading | or ! for a command to pipe into.
+    line = [strace, *OPTIONS, "-o", os.path.join(".", log)]
+    if not command:
+        return [*line, *(word for pid in pids for word in ("-p", str(pid)))]
+    seccomp = ["--seccomp-bpf"] if _knows_seccomp(strace) else []
+    return [*line, *seccomp, "--", *command]
+
+
+def _knows_seccomp(strace: str) -> bool:
+    told = subprocess.run([strace, "-h"], capture_output=True, text=True, check=False)
+    return "--seccomp-bpf" in told.stdout + told.stderr
+
+
+def claim(log: str, force: bool) -> None:
+    """Create the log, so that nothing else takes its name; refuse one that exists."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        os.close(os.open(log, flags, 0o666))
+    except FileExistsError:
+        raise KtraceError(
+            "log-exists", f"{log} exists", "choose another name, or --force to overwrite it"
+        ) from None
+
+
+def check_command(command: Sequence[str]) -> None:
+    """Refuse a program that is not there before anything is written."""
+    if shutil.which(command[0]) is None:
+        raise KtraceError(
+            "no-command", f"{command[0]}: no such program", "check the name and the PATH"
+        )
+
+
+def check_pids(pids: Sequence[int]) -> None:
+    """Refuse a process that is not there before anything is written."""
+    for pid in pids:
+        if not Path(f"/proc/{pid}").is_dir():
+            raise KtraceError(
+                "no-process", f"no process {pid}", "look the process up with ps or pgrep"
+            )
+
+
+def record(log: str, pids: Sequence[int], command: Sequence[str], force: bool) -> int:
+    """Record until the program ends (or ktrace is told to stop) and return its exit status."""
+    strace = find_strace()
+    if command:
+        check_command(command)
+    check_pids(pids)
+    claim(log, force)
+    status = _supervise(command_line(strace, log, pids, command), bool(command))
+    stopped = not command and status == INTERRUPTED  # attached, and then nothing happened
+    if os.path.getsize(log) == 0 and not stopped:
+        os.unlink(log)
+        raise KtraceError(
+            "nothing-recorded",
+            f"strace recorded nothing (its exit status was {status})",
+            "its own message is above; tracing another user's process needs root or CAP_SYS_PTRACE",
+        )
+    return status if command else 0
+
+
+def _supervise(line: list[str], own_command: bool) -> int:
+    """Run strace, pass signals on, and return its exit status as a shell would say it."""
+    waited = {signal.SIGCHLD, *PASSED_ON}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    try:
+        child = subprocess.Popen(
+            line, preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        )
+        while child.poll() is None:
+            info = signal.sigwaitinfo(waited)
+            # A key pressed on the terminal has reached the whole process group already.
+            if info.si_signo != signal.SIGCHLD and info.si_code != SI_KERNEL:
+                _pass_on(child.pid, info.si_signo, own_command)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _pass_on(strace: int, number: int, own_command: bool) -> None:
+    """Send a signal to the traced program; an attached strace is told to detach instead."""
+    if not own_command:
+        os.kill(strace, signal.SIGINT)
+        return
+    for pid in _children(strace):
+        os.kill(pid, number)
+
+
+def _children(parent: int) -> list[int]:
+    """Return the processes whose parent is `parent` (the program that strace started)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and fields[0] not in "ZX":
+            found.append(int(entry.parent.name))
+    return found
