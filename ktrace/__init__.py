@@ -1,3 +1,30 @@
-"""ktrace: find out whether kernel TLS was really set up, and why not."""
+"""ktrace: find out whether kernel TLS was really set up, and why not.
+
+    import ktrace
+
+    report = ktrace.parse("strace.log")
+    assert not report.raced
+    report.connections  # a pandas DataFrame, one row a connection
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ktrace.errors import KtraceError
+
+if TYPE_CHECKING:
+    from ktrace.api import Report, parse
+
+__all__ = ["KtraceError", "Report", "__version__", "parse"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """Import the analysis when it is first asked for, so that `import ktrace` costs nothing."""
+    if name in ("Report", "parse"):
+        from ktrace import api
+
+        value: Callable[..., Any] = getattr(api, name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
