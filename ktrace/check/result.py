@@ -1,7 +1,7 @@
 """What a check concludes; every output format renders these types and decides nothing.
 
-`decide` is the only place that turns rules into a status, and `EXIT_STATUS` the only one that turns a
-status into an exit status, so what is written and what the shell sees can never differ.
+`decide` is the only place that turns rules into a status, and `EXIT_STATUS` the only one that turns
+a status into an exit status, so what is written and what the shell sees can never differ.
 """
 
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from ktrace.check.counts import RunCounts
 from ktrace.findings import Evidence, Rate, Report, Severity, Tool
 
 Verdict = Literal["failed", "passed", "not shown", "inconclusive"]
@@ -21,10 +22,11 @@ class RuleResult(msgspec.Struct, frozen=True):
 
     `rule` is the policy key or the name of a built-in rule, `title` the rule with its limit
     ("max_raced = 0"), `scope` the peer it was judged for (None: every connection that no override
-    takes out).  `candidate` and `baseline` are figures in words; `message` says why it came out so and
-    `help` what to do about it, for an inconclusive rule what would decide it.  `more` is the number of
-    further connections (for a baseline rule: a side) that would decide or show it, None where no number
-    would or none is needed.  `connections` are ids of the candidate.
+    takes out).  `candidate` and `baseline` are figures in words; `message` says why it came out so
+    and `help` what to do about it, for an inconclusive rule what would decide it.  `more` is the
+    number of further connections that would decide it (against a baseline: of connections a side
+    that would show it), None where no number would or none is needed.  `connections` are ids of
+    the candidate.
     """
 
     rule: str
@@ -47,8 +49,8 @@ class RuleResult(msgspec.Struct, frozen=True):
 class RateChange(msgspec.Struct, frozen=True):
     """A rate of both runs; `worse` is the direction that is a regression.
 
-    `rule` names the `RuleResult` that judges it, and `p` is the one-sided Fisher exact test, None where
-    one side has no connection to count.
+    `rule` names the `RuleResult` that judges it, and `p` is the one-sided Fisher exact test, None
+    where one side has no connection to count.
     """
 
     name: str  # "raced", "latent race", "fallback", "TX installed", "RX installed", "kTLS tried"
@@ -103,6 +105,7 @@ class Side(msgspec.Struct, frozen=True):
 class CheckResult(msgspec.Struct, frozen=True):
     """The whole conclusion; rules stand in the order of reading, failed ones first."""
 
+    tool: Tool
     status: Status
     exit_status: int
     headline: str  # count first, then the rule that broke; one sentence
@@ -117,42 +120,15 @@ class CheckResult(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-class PeerCounts(msgspec.Struct, frozen=True):
-    """Counts of connections to one peer, or of a whole trace; listeners are in none of them.
-
-    `tried` counts connections with a kTLS call and `*_up` those that came up or tried, the connections
-    on which kTLS could have been tried at all.  `order_unknown` are clients whose ordering the trace cannot tell.
-    """
-
-    connections: int = 0
-    attempted: int = 0
-    clients: int = 0
-    client_up: int = 0
-    client_tried: int = 0
-    server_up: int = 0
-    server_tried: int = 0
-    offloaded: int = 0
-    tx_only: int = 0
-    rx_only: int = 0
-    fallback: int = 0
-    ulp_only: int = 0
-    not_connected: int = 0
-    raced: int = 0
-    unordered: int = 0
-    order_known: int = 0
-    order_unknown: int = 0
-    maybe_raced: int = 0
-
-
 class CheckedReport(Report, frozen=True):
-    """The candidate's report with the conclusion: what `check --json` writes, itself a baseline later."""
+    """The candidate's report with the conclusion: what `check --json` writes, a later baseline."""
 
     check: CheckResult | None = None
-    counts: dict[str, PeerCounts] = {}
+    counts: RunCounts | None = None
 
 
 def decide(rules: Iterable[RuleResult]) -> Status:
-    """Conclude: a failed rule fails, else an inconclusive one (or no rule at all) is inconclusive."""
+    """Conclude: a failed rule fails; else one open rule, or no rule at all, leaves it open."""
     verdicts = {rule.verdict for rule in rules}
     if "failed" in verdicts:
         return "failed"
