@@ -1,7 +1,7 @@
 """What the public contract says of a connection, from a plain account of the calls made on it.
 
-Written from the definitions of the verdicts, not from the implementation: no fd tables, no text, no order
-of lines.  A `View` says what of the account a trace shows, so the weaker verdicts follow from it too.
+Written from the definitions of the verdicts, not from the implementation: no fd tables, no text, no
+order of lines.  A `View` says what of the account a trace shows, so the weaker verdicts follow too.
 """
 
 from collections.abc import Iterable
@@ -43,8 +43,9 @@ WORST_FIRST = ("raced", "unconnected", "unordered", "late", "unknown", "safe")
 class Fact:
     """One call on the socket: [begin, end] is its place in the order of the run.
 
-    `value` is a byte count, event mask, TCP state, errno of SO_ERROR, optlen, or version << 16 | cipher;
-    `index` the place of this socket in the array that a wait returned.  `result` None: never returned.
+    `value` is a byte count, event mask, TCP state, errno of SO_ERROR, optlen, or
+    version << 16 | cipher; `index` the place of this socket in the array that a wait returned.
+    `result` None: never returned.
     """
 
     call: str
@@ -91,7 +92,7 @@ class Verdict:
 
 
 def judge(facts: Iterable[Fact], view: View = View(), *, opened_before: bool = False) -> Verdict:
-    """Return the verdict that the contract gives for a socket with these calls, seen through `view`."""
+    """Return the verdict that the contract gives for these calls, seen through `view`."""
     shown = _as_seen(facts, view)
     attempts = [f for f in shown if f.call == "ulp"]
     orderings = tuple(_ordering(a, shown, view, opened_before) for a in attempts)
