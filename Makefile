@@ -7,7 +7,7 @@ PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint install uninstall clean
+.PHONY: help demo test lint bench install uninstall clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -23,6 +23,9 @@ lint: $(VENV)/.with-lint  ## style and types, of the tests too
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+bench: $(VENV)/.with-bench  ## speed and memory on a generated log (ARGS="--lines N")
+	$(VENV)/bin/python -m tests.bench.bench $(ARGS)
 
 install:  ## install for everyone under PREFIX (/usr/local), so that `sudo ktrace` works
 	tools/setup $(PREFIX)/lib/ktrace '.[live,parquet]'

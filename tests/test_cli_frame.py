@@ -114,7 +114,12 @@ def test_an_unreadable_file_is_said(tmp_path: Path) -> None:
 def test_a_full_disk_is_said() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [*KTRACE, "--help"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [*KTRACE, "--help"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 2
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["ktrace", "help"]
@@ -125,7 +130,11 @@ def test_a_closed_pipe_ends_quietly() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run(
-        [*KTRACE, "parse", str(LOG)], cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, check=False
+        [*KTRACE, "parse", str(LOG)],
+        cwd=ROOT,
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        check=False,
     )
     os.close(write_end)
     assert (done.returncode, done.stderr) == (failures.PIPE_CLOSED, b"")

@@ -85,7 +85,9 @@ def test_the_wheel_finds_its_own_files(unpacked: Path) -> None:
 def test_the_wheel_analyses_a_log_and_renders_it(unpacked: Path) -> None:
     log = ROOT / "tests/fixtures/haproxy-before-delayed/trace"
     page = unpacked / "report.html"
-    code = f"report = ktrace.parse({str(log)!r}); report.to_html({str(page)!r}); print(report.raced)"
+    code = (
+        f"report = ktrace.parse({str(log)!r}); report.to_html({str(page)!r}); print(report.raced)"
+    )
     assert run_in_wheel(unpacked, code).strip() == "5"
     assert "10.9.0.2:4043" in page.read_text(encoding="utf-8")
 

@@ -1,0 +1,152 @@
+"""Imports point one way, heavy libraries have one importer, and nothing grows out of sight."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "ktrace"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# What each part may import of ktrace; a new part needs a row.  `ktrace` is the package itself
+# (the version).
+LEAVES = {"errors", "events", "findings", "uapi", "ktrace"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "ktrace": {"api", "errors"},
+    "errors": set(),
+    "uapi": set(),
+    "events": set(),
+    "findings": set(),
+    "timelines": {"findings"},
+    "resources": {"errors"},
+    "statistics": {"findings"},
+    "tally": {"findings", "statistics", "timelines"},
+    "tables": LEAVES,
+    "recording": LEAVES,
+    # Of the timelines a source knows TraceFacts and Gap only: see the test below.
+    "sources": {"errors", "events", "resources", "timelines", "uapi"},
+    "tcp_state": {"events", "uapi"},
+    "sequencer": {"events", "findings", "tcp_state", "timelines", "uapi"},
+    "verdict": {"events", "findings", "sequencer", "tcp_state", "timelines", "uapi"},
+    "rules": {"events", "findings", "timelines", "uapi"},
+    "reporters": LEAVES | {"resources", "statistics", "tables", "tally", "timelines"},
+    "analysis": LEAVES
+    | {"rules", "sequencer", "sources", "statistics", "tally", "tcp_state", "timelines", "verdict"},
+    "check": LEAVES | {"analysis", "statistics", "tally", "timelines"},
+    "doctor": LEAVES | {"resources", "sources"},
+    "api": {"analysis", "findings", "reporters", "tables"},
+    "pytest_plugin": LEAVES | {"analysis", "api", "check"},
+    "cli": LEAVES
+    | {"analysis", "check", "doctor", "recording", "reporters", "rules", "sources", "timelines"},
+}
+
+# The one module that may import each, always inside a function.
+HEAVY = {
+    "bcc": "ktrace/sources/live/bcc.py",
+    "jinja2": "ktrace/reporters/html",
+    "pandas": "ktrace/tables.py",
+    "prometheus_client": "ktrace/",
+    "pyarrow": "ktrace/",
+    "scipy": "ktrace/check/",
+    "zstandard": "ktrace/",
+}
+
+# Longer than is good to read, each with its reason.
+LONG_FUNCTIONS: dict[str, str] = {}
+LONG_MODULES: dict[str, str] = {}
+
+
+def unit(module: Path) -> str:
+    """Return the part of ktrace that a module belongs to: its package or its own name."""
+    first = module.relative_to(PACKAGE).parts[0]
+    return "ktrace" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imports(module: Path) -> Iterator[tuple[str, bool]]:
+    """Yield the full name of each import and whether it runs when the module is imported."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    lazy = {id(node) for node in _lazy_nodes(tree)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) not in lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", id(node) not in lazy
+
+
+def _lazy_nodes(tree: ast.Module) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ):
+            yield from ast.walk(node)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(module: Path) -> None:
+    here = unit(module)
+    assert here in MAY_IMPORT, f"{here} has no row in MAY_IMPORT"
+    for name, _ in imports(module):
+        top, *rest = name.split(".")
+        if top == "ktrace":
+            there = rest[0] if rest and (PACKAGE / rest[0]).exists() else ""
+            there = there or (
+                rest[0] if rest and (PACKAGE / f"{rest[0]}.py").exists() else "ktrace"
+            )
+            assert there == here or there in MAY_IMPORT[here], f"{here} imports {name}"
+
+
+def test_sources_know_no_connection() -> None:
+    for module in MODULES:
+        if unit(module) == "sources":
+            taken = {name for name, _ in imports(module) if name.startswith("ktrace.timelines.")}
+            assert taken <= {"ktrace.timelines.TraceFacts", "ktrace.timelines.Gap"}, module
+
+
+@pytest.mark.parametrize("library", HEAVY)
+def test_heavy_libraries_have_one_importer_and_are_lazy(library: str) -> None:
+    importers = set()
+    for module in MODULES:
+        for name, at_once in imports(module):
+            if name.split(".")[0] == library:
+                importers.add(str(module.relative_to(ROOT)))
+                assert not (at_once and _is_imported_early(module)), f"{module} imports {name}"
+    assert len(importers) <= 1, importers
+    assert all(importer.startswith(HEAVY[library]) for importer in importers), importers
+
+
+def _is_imported_early(module: Path) -> bool:
+    """Say whether other modules of ktrace import this one when they are imported."""
+    name = ".".join(module.relative_to(ROOT).with_suffix("").parts)
+    return any(
+        at_once and (taken == name or taken.startswith(f"{name}."))
+        for other in MODULES
+        for taken, at_once in imports(other)
+    )
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_and_modules_are_short(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+    name = str(module.relative_to(ROOT))
+    assert text.count("\n") <= 400 or name in LONG_MODULES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1 - _docstring_lines(node)
+            place = f"{name}:{node.name}"
+            assert length <= 40 or place in LONG_FUNCTIONS, f"{place} has {length} lines"
+
+
+def _docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    text = ast.get_docstring(node, clean=False)
+    return 0 if text is None else text.count("\n") + 1
+
+
+def test_exceptions_still_exist() -> None:
+    """A long function that was cut short must leave the list."""
+    names = {str(module.relative_to(ROOT)) for module in MODULES}
+    assert set(LONG_MODULES) <= names
+    assert {place.split(":")[0] for place in LONG_FUNCTIONS} <= names
