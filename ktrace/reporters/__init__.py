@@ -62,7 +62,12 @@ _LIST = (
     Reporter("parquet", "ktrace.reporters.parquet", "one row a connection, typed", file=True),
     Reporter("html", "ktrace.reporters.html", "a page to look at and to share", file=True),
     Reporter("perfetto", "ktrace.reporters.perfetto", "a trace for ui.perfetto.dev", file=True),
-    Reporter("markdown", "ktrace.reporters.markdown", "summary and findings, for a pull request"),
+    Reporter(
+        "markdown",
+        "ktrace.reporters.markdown",
+        "summary and findings, for a pull request",
+        file=True,
+    ),
 )
 REPORTERS: dict[str, Reporter] = {reporter.name: reporter for reporter in _LIST}
 

@@ -1,0 +1,108 @@
+"""A verdict was limited because the trace does not show the calls that would decide it.
+
+## What it finds
+
+Connections whose outcome or order came out weaker (`unknown`, or `raced` without the proof that
+would say otherwise) because
+
+- whole families of calls are missing from the trace (a filter such as `strace -e trace=network`
+  leaves out poll, epoll, read and close), or
+- the result of a waiting call was cut (`[...]`, after 32 entries, or after the number of `-s`) or
+  not printed, and could have held the proof, or
+- epoll data fits more than one socket, or
+- the program uses io_uring, whose completions no strace log shows.
+
+## Why it is bad
+
+Absence proves something only for calls that the trace would show. Without this finding a filtered
+log would read as an all-clear.
+
+## Known limits
+
+A family counts as covered when any call of it appears, when the capture says that it was
+recorded, or when the trace is unfiltered. A program that makes no such call in a filtered log
+looks like a gap.
+
+## Example
+
+    strace -f -e trace=network -p 3947
+
+shows connect() and TCP_ULP, but not the epoll_wait() between them.
+
+## How to fix
+
+Record with `ktrace record`, which has every call that ktrace needs, keeps whole arrays, cuts
+every key byte and costs little: `ktrace record -o strace.log --pid PID`, or with `-- COMMAND
+...`. For io_uring use `ktrace live`, which reads the state of the socket in the kernel.
+"""
+
+from collections.abc import Iterator
+
+from ktrace.events import FAMILIES
+from ktrace.findings import Finding
+from ktrace.rules.base import ConnectionRule, Words
+from ktrace.rules.calls import deciding_attempt
+from ktrace.rules.fold import Fold, Hit
+from ktrace.rules.words import listed, plural, sentences
+from ktrace.timelines import Judged, Limit, TraceFacts
+
+_LIMITS: dict[Limit, str] = {
+    "hidden-wait": "the result of a waiting call was cut or not printed and could have held the"
+    " proof",
+    "ambiguous-epoll": "epoll data fits more than one socket",
+    "io_uring": "the program uses io_uring, whose completions the trace does not show",
+}
+_WHY = "absence proves something only for calls that the trace would show"
+
+
+class CallsNotCovered(ConnectionRule):
+    code = "KT902"
+    name = "calls-not-covered"
+    severity = "warning"
+
+    def hits(self, judged: Judged) -> Iterator[Hit]:
+        facts = judged.facts
+        limits = tuple(limit for limit in facts.limits if limit in _LIMITS)
+        if facts.missing or limits:
+            made = judged.connection.ulp
+            call = deciding_attempt(judged, not_established=True) if made else None
+            yield Hit((), self.severity, call, (*facts.missing, *limits))
+
+    def words(self, fold: Fold, trace: TraceFacts) -> Words:
+        missing: list[str] = [family for family in FAMILIES if fold.tags[family]]
+        reasons = [
+            f"{text} ({fold.tags[limit]:,})" for limit, text in _LIMITS.items() if fold.tags[limit]
+        ]
+        return Words(
+            message=_message(missing),
+            why=_WHY,
+            outcome=sentences(
+                f"the verdict on {plural(fold.count, 'connection')} is limited by it", *reasons
+            ),
+            help=_help(trace, fold.shown.connection.pid, bool(fold.tags["io_uring"])),
+        )
+
+    def without_hits(self, trace: TraceFacts) -> Finding | None:
+        """Say that a trace without setsockopt cannot tell whether kTLS was tried."""
+        if "setsockopt" in trace.covered:
+            return None
+        words = Words(
+            message=_message(["setsockopt"]),
+            why=_WHY,
+            outcome="whether any connection tried kTLS is not known",
+            help=_help(trace, 0, False),
+        )
+        return self.about_trace(words, 0)
+
+
+def _message(missing: list[str]) -> str:
+    if not missing:
+        return "calls that would decide a verdict are not shown in full"
+    return f"calls that would decide a verdict are not in the trace: {listed(missing)}"
+
+
+def _help(trace: TraceFacts, pid: int, io_uring: bool) -> str:
+    who = f"--pid {pid}" if pid > 0 else "-- COMMAND"
+    if trace.kind == "live" or io_uring:
+        return f"capture with `sudo ktrace live {who}`, which reads the state in the kernel"
+    return f"record with `ktrace record -o strace.log {who}`, which has all the calls needed"

@@ -1,0 +1,107 @@
+"""Pick the calls of a timeline that show a fault."""
+
+from ktrace.findings import EvidenceRow, KeyInstall, TimelineRow, UlpAttempt
+from ktrace.rules.calls import Call
+from ktrace.timelines import Judged
+
+MOST = 8
+_KTLS = ("TCP_ULP", "TLS_TX", "TLS_RX")
+_OPENING = frozenset(("connect", "accept", "accept4", "listen"))
+_ORDINARY = frozenset((None, "ok", "EAGAIN", "EINTR"))
+
+
+def mark_of(judged: Judged, call: Call) -> tuple[int, int | None, str]:
+    """Return source index, line and text (with the result) of a kTLS call."""
+    index = _index(judged, call)
+    if index is None:
+        return judged.facts.source, call.line, _with_result(_spelled(judged, call), call.result)
+    row = judged.connection.timeline[index]
+    return source_of(judged, index), row.line, _with_result(row.text, row.result)
+
+
+def evidence_rows(judged: Judged, call: Call | None) -> tuple[EvidenceRow, ...]:
+    """Return at most eight rows in time order, the wrong call marked.
+
+    Kept are kTLS calls, how the connection was opened, state changes and errors, in this order of
+    importance; among equals those near the wrong call.
+    """
+    timeline = judged.connection.timeline
+    marked = None if call is None else _index(judged, call)
+    near = marked or 0
+    ranked = sorted(
+        (0 if index == marked else _importance(row), abs(index - near), index)
+        for index, row in enumerate(timeline)
+    )
+    chosen = sorted(index for rank, _, index in ranked[:MOST] if rank < _NOTHING)
+    rows = tuple(_row(timeline[index], index == marked) for index in chosen)
+    if call is not None and marked is None:
+        return (*rows[: MOST - 1], _row_of_call(judged, call))
+    return rows
+
+
+_NOTHING = 9
+
+
+def _importance(row: TimelineRow) -> int:
+    if any(option in row.text for option in _KTLS):
+        return 4 if row.result == "EEXIST" else 1
+    if row.call in _OPENING:
+        return 1
+    if row.state_before != row.state_after and row.call != "socket":
+        return 2
+    return _NOTHING if row.result in _ORDINARY else 3
+
+
+def _index(judged: Judged, call: Call) -> int | None:
+    """Return where a kTLS call stands in the timeline, None where it was left out."""
+    options = ("TCP_ULP",) if isinstance(call, UlpAttempt) else ("TLS_TX", "TLS_RX")
+    for index, row in enumerate(judged.connection.timeline):
+        same = (row.line, row.time, row.result) == (call.line, call.time, call.result)
+        if same and any(option in row.text for option in options):
+            return index
+    return None
+
+
+def _row(row: TimelineRow, marked: bool) -> EvidenceRow:
+    return EvidenceRow(
+        line=row.line,
+        time=row.time,
+        tid=row.tid,
+        text=row.text,
+        result=row.result,
+        state=row.state_after,
+        basis=row.basis,
+        marked=marked,
+    )
+
+
+def _row_of_call(judged: Judged, call: Call) -> EvidenceRow:
+    attempt = call if isinstance(call, UlpAttempt) else None
+    return EvidenceRow(
+        line=call.line,
+        time=call.time,
+        tid=attempt.tid if attempt else None,
+        text=_spelled(judged, call),
+        result=call.result,
+        state=attempt.state if attempt else "UNKNOWN",
+        basis=attempt.basis if attempt else "inferred",
+        marked=True,
+    )
+
+
+def _spelled(judged: Judged, call: Call) -> str:
+    fd = judged.connection.fd
+    if isinstance(call, KeyInstall):
+        option = "TLS_TX" if call in judged.connection.tx else "TLS_RX"
+        return f"setsockopt({fd}, SOL_TLS, {option})"
+    return f'setsockopt({fd}, SOL_TCP, TCP_ULP, "tls")'
+
+
+def _with_result(text: str, result: str | None) -> str:
+    return text if result is None else f"{text} = {result}"
+
+
+def source_of(judged: Judged, index: int) -> int:
+    """Return the source index of a timeline row."""
+    lines = judged.facts.lines
+    return lines[index] if index < len(lines) else judged.facts.source

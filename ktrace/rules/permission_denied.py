@@ -1,0 +1,74 @@
+"""A kTLS call was refused for want of permission.
+
+## What it finds
+
+A `setsockopt(TCP_ULP)` or `setsockopt(SOL_TLS, ...)` that failed with EPERM or EACCES.
+
+It is an error; a note where it was the ULP, and a later attempt on every such connection
+succeeded.
+
+## Why it is bad
+
+Neither TCP nor the tls ULP gives these answers. Something between the program and the kernel
+does: a seccomp filter (a container runtime, systemd's SystemCallFilter=), a security module
+(SELinux, AppArmor, Landlock), or a BPF program on the cgroup's setsockopt hook. Kernel TLS is off
+for everything that runs under it.
+
+## Known limits
+
+- SELinux that denies loading the module shows as ENOENT (KT201).
+- A seccomp filter that kills shows no error at all: the trace ends in the call.
+
+## Example
+
+A program under a seccomp filter that refuses setsockopt:
+
+    setsockopt(4, SOL_TCP, TCP_ULP, "tls", 3) = -1 EPERM (Operation not permitted)
+
+## How to fix
+
+Find who refuses: `ausearch -m avc,seccomp -ts recent`, the runtime's seccomp profile, `bpftool
+cgroup tree`. Allow setsockopt with the levels SOL_TCP (6) and SOL_TLS (282).
+"""
+
+from collections.abc import Iterator
+
+from ktrace.rules.base import ConnectionRule, Words
+from ktrace.rules.calls import NO_PERMISSION, program, refused_attempts, unless_recovered
+from ktrace.rules.crypto_info import installs
+from ktrace.rules.fold import Fold, Hit
+from ktrace.rules.words import became, consequence, sentences
+from ktrace.timelines import Judged, TraceFacts
+
+
+class PermissionDenied(ConnectionRule):
+    code = "KT206"
+    name = "permission-denied"
+    severity = "error"
+    explains_missing_ulp = True
+
+    def hits(self, judged: Judged) -> Iterator[Hit]:
+        for attempt in refused_attempts(judged):
+            if attempt.result in NO_PERMISSION:
+                severity = unless_recovered(judged, self.severity)
+                yield Hit(_cause("TCP_ULP", attempt.result, judged), severity, attempt)
+        for install in installs(judged):
+            if install.call.result in NO_PERMISSION:
+                cause = _cause(install.option, install.call.result, judged)
+                yield Hit(cause, self.severity, install.call)
+
+    def words(self, fold: Fold, trace: TraceFacts) -> Words:
+        option = fold.cause[0] if len(fold.cause) == 3 else "setsockopt"
+        return Words(
+            message=f"{option} was refused for want of permission ({fold.result})",
+            why="neither TCP nor the tls ULP gives this answer: a seccomp filter, a security module"
+            " (SELinux, AppArmor) or a BPF program on the cgroup refused the call",
+            outcome=sentences(became(fold)),
+            help="find who refuses (ausearch -m avc,seccomp; the container's seccomp profile;"
+            " bpftool cgroup tree) and allow setsockopt for SOL_TCP and SOL_TLS",
+            notes=consequence(fold),
+        )
+
+
+def _cause(option: str, result: str | None, judged: Judged) -> tuple[str, ...]:
+    return (option, result or "", program(judged))

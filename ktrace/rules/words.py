@@ -1,0 +1,87 @@
+"""Words that findings have in common."""
+
+from collections.abc import Iterable
+
+from ktrace.findings import Outcome
+from ktrace.rules.fold import Fold
+
+# Past tense, so that one form serves one connection and many.
+_BECAME: tuple[tuple[Outcome, str], ...] = (
+    ("fallback", "went on with TLS in user space"),
+    ("tx-only", "ended up with TX alone in the kernel"),
+    ("rx-only", "ended up with RX alone in the kernel"),
+    ("offloaded", "ended up with TX and RX in the kernel"),
+    ("ulp-only", "got the ULP but no keys"),
+    ("not-connected", "never came up, so no TLS was lost"),
+    ("unknown", "went on out of this trace's sight"),
+)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return "1 call", "1,200 calls"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(items: Iterable[str], last: str = "and") -> str:
+    """Return "a", "a and b", "a, b and c"."""
+    *first, final = items
+    return f"{', '.join(first)} {last} {final}" if first else final
+
+
+def sentences(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def duration(us: float) -> str:
+    """Return microseconds with three significant digits: "740 µs", "39.9 ms", "1.31 s"."""
+    for limit, scale, unit in ((999.5, 1.0, "µs"), (999_500.0, 1e3, "ms")):
+        if abs(us) < limit:
+            return f"{_three_digits(us / scale)} {unit}"
+    return f"{_three_digits(us / 1e6)} s"
+
+
+def _three_digits(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{1 if abs(value) >= 10 else 2}f}".rstrip("0").rstrip(".") or "0"
+
+
+def became(fold: Fold) -> str:
+    """Say what became of the connections."""
+    parts = [(fold.outcomes[outcome], text) for outcome, text in _BECAME if fold.outcomes[outcome]]
+    if not parts:
+        return ""
+    if fold.count == 1:
+        return f"the connection {parts[0][1]}"
+    if len(parts) == 1 and parts[0][0] == fold.count:
+        return f"all {plural(fold.count, 'connection')} {parts[0][1]}"
+    counted = ", ".join(f"{count:,} {text}" for count, text in parts)
+    return f"of {plural(fold.count, 'connection')}, {counted}"
+
+
+def retried(fold: Fold) -> str:
+    """Say whether the ULP was tried again."""
+    if not fold.retried:
+        return "the ULP was not tried again"
+    if fold.count == 1:
+        return "a later attempt succeeded" if fold.recovered else "later attempts failed too"
+    return f"the ULP was tried again on {fold.retried:,}, with success on {fold.recovered:,}"
+
+
+def consequence(fold: Fold) -> tuple[str, ...]:
+    """Say that refused key installs follow from the missing ULP and are no fault of their own."""
+    if not fold.keys_without_ulp:
+        return ()
+    where = "" if fold.count == 1 else f" on {fold.keys_without_ulp:,} of them"
+    return (f"TLS_TX or TLS_RX then failed{where} for want of the ULP: a consequence, not a fault",)
+
+
+def to_peers(fold: Fold, most: int = 3) -> str:
+    """Name the peers where there is more than one, the most frequent first."""
+    names = list(fold.peers)
+    if len(names) < 2:
+        return ""
+    shown = [f"{name} ({fold.peers[name]:,})" for name in names[:most]]
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
+    return f"peers: {', '.join(shown)}"
