@@ -1,0 +1,892 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * What the probe does at each call, whatever loads it.
+ *
+ * The including file supplies the maps and these primitives:
+ *   kt_traced()      is this process traced
+ *   kt_walk()        the TCP socket behind a descriptor of this process
+ *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked()
+ *   pending_*(), socks_*(), waits_*(), passive_*(), ports_*(), uring_first()
+ *   kt_take_stack(), kt_moved_data(), kt_accepted(), kt_state_owner(), kt_describe()
+ *   kt_learn_fd(), kt_copy_fd(), kt_forget_fd(): only for a loader that cannot walk
+ */
+
+INLINE __u32 this_tgid(void)
+{
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+INLINE __u32 this_tid(void)
+{
+	return (__u32)bpf_get_current_pid_tgid();
+}
+
+INLINE void put(struct kt_record *r, const struct kt_sock *s)
+{
+	r->sk = s->sk;
+	r->ino = s->ino;
+	r->family = s->family;
+	r->sport = s->sport;
+	r->dport = s->dport;
+	r->state = s->state;
+	if (s->mptcp)
+		r->flags |= KT_F_MPTCP;
+	__builtin_memcpy(r->saddr, s->saddr, 16);
+	__builtin_memcpy(r->daddr, s->daddr, 16);
+}
+
+/* Reserve a record with everything filled in but the socket; NULL: no room, counted. */
+INLINE struct kt_record *start_record(__u8 call, __u8 phase, __u64 start, __u64 end)
+{
+	struct kt_record *r = kt_reserve();
+
+	if (!r) {
+		kt_count_lost();
+		return 0;
+	}
+	__builtin_memset(r, 0, sizeof(*r));
+	r->call = call;
+	r->phase = phase;
+	r->start_ns = start;
+	r->end_ns = end;
+	r->tgid = this_tgid();
+	r->tid = this_tid();
+	r->fd = -1;
+	bpf_get_current_comm(&r->comm, sizeof(r->comm));
+	return r;
+}
+
+/* The entry of a call whose exit matters. */
+INLINE void begin(struct kt_pending *p, __u8 call)
+{
+	p->call = call;
+	p->start_ns = bpf_ktime_get_ns();
+	if (pending_put(this_tid(), p))
+		kt_count_untracked();
+}
+
+INLINE struct kt_sockinfo *known_sock(const struct kt_sock *s)
+{
+	struct kt_sockinfo *info;
+
+	if (!s->sk)
+		return 0;
+	info = socks_find(s->sk);
+	/* An address is reused at once: another inode is another socket. */
+	if (info && s->ino && info->ino != s->ino) {
+		socks_delete(s->sk);
+		return 0;
+	}
+	return info;
+}
+
+INLINE struct kt_sockinfo *ensure_sock(const struct kt_sock *s)
+{
+	struct kt_sockinfo *info = known_sock(s);
+	struct kt_sockinfo fresh = {};
+
+	if (info || !s->sk)
+		return info;
+	fresh.ino = s->ino;
+	fresh.state = s->state;
+	socks_put(s->sk, &fresh);
+	return socks_find(s->sk);
+}
+
+INLINE int on_enter_socket(struct kt_enter *ctx)
+{
+	struct kt_pending p = {};
+	__u32 type = ctx->args[1];
+
+	if (!kt_traced())
+		return 0;
+	if ((ctx->args[0] != AF_INET_ && ctx->args[0] != AF_INET6_) || (type & 0xf) != 1)
+		return 0;
+	p.arg0 = (__u32)ctx->args[0] | ((__u32)ctx->args[2] << 16);
+	p.arg1 = type;
+	begin(&p, KT_SOCKET);
+	return 0;
+}
+
+INLINE void exit_socket(struct kt_pending *p, long ret)
+{
+	struct kt_sock s = {};
+	struct kt_record *r;
+
+	if (ret < 0)
+		return;
+	kt_learn_fd(ret);
+	if (kt_walk(ret, &s))
+		ensure_sock(&s);
+	r = start_record(KT_SOCKET, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
+	if (!r)
+		return;
+	put(r, &s);
+	r->result = ret;
+	r->arg0 = p->arg0;
+	r->arg1 = p->arg1;
+	kt_submit(r);
+}
+
+INLINE int on_enter_connect(struct kt_enter *ctx)
+{
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+	struct kt_sockinfo *info;
+	struct kt_record *r;
+	__u16 family = 0;
+
+	if (!kt_traced())
+		return 0;
+	p.fd = ctx->args[0];
+	if (!kt_walk(p.fd, &s))
+		return 0;
+	info = ensure_sock(&s);
+	if (info) {
+		/* A connect() in any other state only asks how an earlier one goes. */
+		if (s.state == TCP_CLOSE_)
+			info->flags = (info->flags & S_FASTOPEN) | S_INFLIGHT | S_SEEN_CONNECT;
+	}
+	p.sk = s.sk;
+	p.state = s.state;
+	begin(&p, KT_CONNECT);
+	r = start_record(KT_CONNECT, KT_BEGIN, p.start_ns, 0);
+	if (!r)
+		return 0;
+	put(r, &s);
+	r->fd = p.fd;
+	/* The address asked for, in place of the socket's own, which it has not got yet. */
+	bpf_probe_read_user(&family, sizeof(family), (void *)ctx->args[1]);
+	if (family == AF_INET_ || family == AF_INET6_) {
+		__u16 port = 0;
+
+		bpf_probe_read_user(&port, sizeof(port), (void *)(ctx->args[1] + 2));
+		r->arg0 = family;
+		r->dport = __builtin_bswap16(port);
+		if (family == AF_INET_)
+			bpf_probe_read_user(r->daddr, 4, (void *)(ctx->args[1] + 4));
+		else
+			bpf_probe_read_user(r->daddr, 16, (void *)(ctx->args[1] + 8));
+	}
+	kt_submit(r);
+	return 0;
+}
+
+INLINE int connect_goes_on(long ret)
+{
+	return ret == -EINPROGRESS_ || ret == -EALREADY_ || ret == -EINTR_ || ret == -EAGAIN_ ||
+	       ret <= -ERESTARTSYS_;
+}
+
+INLINE void exit_connect(struct kt_pending *p, long ret)
+{
+	struct kt_sock s = {};
+	struct kt_sockinfo *info;
+	struct kt_record *r;
+
+	kt_walk(p->fd, &s);
+	if (!s.sk)
+		s.sk = p->sk;
+	info = s.sk ? known_sock(&s) : 0;
+	if (info && !connect_goes_on(ret)) {
+		if (ret != 0 && ret != -EISCONN_)
+			info->flags &= ~S_INFLIGHT;
+		else if (!(info->flags & S_FASTOPEN))
+			info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
+	}
+	r = start_record(KT_CONNECT, KT_END, p->start_ns, bpf_ktime_get_ns());
+	if (!r)
+		return;
+	put(r, &s);
+	r->fd = p->fd;
+	r->result = ret;
+	r->state = p->state;
+	r->arg1 = s.state;
+	kt_submit(r);
+}
+
+INLINE int on_enter_accept(struct kt_enter *ctx, __u8 call, __u32 flags)
+{
+	struct kt_pending p = {};
+
+	if (!kt_traced())
+		return 0;
+	p.fd = ctx->args[0];
+	p.arg0 = flags;
+	p.pointer = ctx->args[1];
+	begin(&p, call);
+	return 0;
+}
+
+INLINE void exit_accept(struct kt_pending *p, long ret)
+{
+	struct kt_sock s = {};
+	struct kt_sockinfo *info;
+	struct kt_record *r;
+
+	if (ret < 0 || !kt_accepted(p, ret, &s))
+		return;
+	info = ensure_sock(&s);
+	if (info && s.state != TCP_SYN_RECV_)
+		info->flags |= S_TOLD;
+	r = start_record(p->call, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
+	if (!r)
+		return;
+	put(r, &s);
+	r->fd = p->fd;
+	r->result = ret;
+	r->aux_ns = s.sk ? passive_take(s.sk) : 0;
+	if (p->arg0 & O_CLOEXEC_)
+		r->flags |= KT_F_CLOEXEC;
+	kt_submit(r);
+}
+
+INLINE int on_enter_listen(struct kt_enter *ctx)
+{
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+
+	if (!kt_traced())
+		return 0;
+	p.fd = ctx->args[0];
+	if (!kt_walk(p.fd, &s))
+		return 0;
+	ensure_sock(&s);
+	p.sk = s.sk;
+	begin(&p, KT_LISTEN);
+	return 0;
+}
+
+INLINE void exit_listen(struct kt_pending *p, long ret)
+{
+	struct kt_sock s = {};
+	struct kt_record *r;
+
+	if (kt_walk(p->fd, &s) && ret == 0 && s.sport)
+		ports_add(s.sport);
+	r = start_record(KT_LISTEN, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
+	if (!r)
+		return;
+	put(r, &s);
+	r->fd = p->fd;
+	r->result = ret;
+	kt_submit(r);
+}
+
+/* TCP_ULP with the name "tls": the kernel takes at most 15 bytes and stops at a NUL. */
+INLINE int names_tls(__u64 pointer, __u32 length)
+{
+	char name[4] = {};
+
+	if (length < 3)
+		return 0;
+	if (length == 3) {
+		if (bpf_probe_read_user(name, 3, (void *)pointer))
+			return 0;
+	} else if (bpf_probe_read_user(name, 4, (void *)pointer)) {
+		return 0;
+	}
+	return name[0] == 't' && name[1] == 'l' && name[2] == 's' && name[3] == 0;
+}
+
+INLINE void enter_ulp(struct kt_enter *ctx, struct kt_pending *p, struct kt_sock *s)
+{
+	struct kt_sockinfo *info = known_sock(s);
+	struct kt_record *r;
+	__u16 flags = 0;
+	__u32 stack = 0;
+
+	if (info && (info->flags & S_SEEN_CONNECT)) {
+		flags |= KT_F_TOLD_KNOWN;
+		if ((info->flags & S_TOLD) || (!(info->flags & S_FASTOPEN) && kt_moved_data(s)))
+			flags |= KT_F_TOLD;
+	}
+	if (!info)
+		ensure_sock(s);
+	if (s->state != TCP_ESTABLISHED_ || (flags & (KT_F_TOLD_KNOWN | KT_F_TOLD)) == KT_F_TOLD_KNOWN)
+		flags |= kt_take_stack((void *)ctx, &stack);
+	begin(p, KT_ULP);
+	r = start_record(KT_ULP, KT_BEGIN, p->start_ns, 0);
+	if (!r)
+		return;
+	r->flags = flags;
+	put(r, s);
+	r->fd = p->fd;
+	r->arg0 = p->arg0;
+	r->arg1 = stack;
+	kt_submit(r);
+}
+
+INLINE void enter_key(struct kt_enter *ctx, struct kt_pending *p)
+{
+	__u32 head = 0;
+
+	/* version and cipher_type; the bytes after them are key material and stay where they are */
+	if (p->arg0 >= 4)
+		bpf_probe_read_user(&head, 4, (void *)ctx->args[3]);
+	p->arg1 = head;
+	p->pointer = ctx->args[2];
+	begin(p, KT_KEY);
+}
+
+INLINE void enter_option(struct kt_enter *ctx, struct kt_pending *p, struct kt_sock *s)
+{
+	__u32 value = 0;
+
+	if (p->arg0 >= 4)
+		bpf_probe_read_user(&value, 4, (void *)ctx->args[3]);
+	p->arg1 = value;
+	p->pointer = ctx->args[2];
+	ensure_sock(s);
+	begin(p, KT_SOCKOPT);
+}
+
+INLINE int on_enter_setsockopt(struct kt_enter *ctx)
+{
+	__u32 level = ctx->args[1];
+	__u32 name = ctx->args[2];
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+
+	/* Level and option first: nearly every call of the machine ends here. */
+	if (level == SOL_TCP_) {
+		if (name != TCP_ULP_ && name != TCP_FASTOPEN_CONNECT_ && name != TCP_FASTOPEN_ &&
+		    name != TCP_REPAIR_)
+			return 0;
+	} else if (level != SOL_TLS_ || (name != 1 && name != 2)) {
+		return 0;
+	}
+	if (!kt_traced())
+		return 0;
+	p.fd = ctx->args[0];
+	p.arg0 = ctx->args[4];
+	if (level == SOL_TCP_ && name == TCP_ULP_ && !names_tls(ctx->args[3], p.arg0))
+		return 0;
+	/* A kTLS call on what is no TCP socket fails, and is none of a connection. */
+	if (!kt_walk(p.fd, &s) && !kt_any_fd())
+		return 0;
+	p.sk = s.sk;
+	p.state = s.state;
+	if (level == SOL_TLS_)
+		enter_key(ctx, &p);
+	else if (name == TCP_ULP_)
+		enter_ulp(ctx, &p, &s);
+	else
+		enter_option(ctx, &p, &s);
+	return 0;
+}
+
+INLINE void exit_setsockopt(struct kt_pending *p, long ret)
+{
+	struct kt_sock s = {};
+	struct kt_sockinfo *info;
+	struct kt_record *r;
+
+	kt_walk(p->fd, &s);
+	if (!s.sk)
+		s.sk = p->sk;
+	info = s.sk ? known_sock(&s) : 0;
+	if (info && ret == 0) {
+		if (p->call == KT_ULP)
+			info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
+		if (p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
+			info->flags |= S_FASTOPEN;
+	}
+	r = start_record(p->call, p->call == KT_ULP ? KT_END : KT_WHOLE, p->start_ns,
+			 bpf_ktime_get_ns());
+	if (!r)
+		return;
+	put(r, &s);
+	r->fd = p->fd;
+	r->result = ret;
+	r->arg0 = p->call == KT_ULP ? p->arg0 : (__u32)p->pointer | (p->arg0 << 16);
+	r->arg1 = p->call == KT_ULP ? s.state : p->arg1;
+	r->state = p->state;
+	kt_submit(r);
+}
+
+/* getsockopt and getpeername say something only about a socket in flight. */
+INLINE int in_flight(__s32 fd, struct kt_sock *s)
+{
+	struct kt_sockinfo *info;
+
+	if (!kt_walk(fd, s))
+		return 0;
+	info = known_sock(s);
+	return info && (info->flags & S_INFLIGHT);
+}
+
+INLINE int on_enter_getsockopt(struct kt_enter *ctx)
+{
+	__u32 level = ctx->args[1];
+	__u32 name = ctx->args[2];
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+	int error = level == SOL_SOCKET_ && name == SO_ERROR_;
+
+	if (!error && !(level == SOL_TCP_ && name == TCP_INFO_))
+		return 0;
+	if (!kt_traced())
+		return 0;
+	p.fd = ctx->args[0];
+	if (!in_flight(p.fd, &s))
+		return 0;
+	p.pointer = ctx->args[3];
+	p.sk = s.sk;
+	p.state = s.state;
+	begin(&p, error ? KT_SO_ERROR : KT_TCP_INFO);
+	return 0;
+}
+
+INLINE int on_enter_getpeername(struct kt_enter *ctx)
+{
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+
+	if (!kt_traced())
+		return 0;
+	p.fd = ctx->args[0];
+	if (!in_flight(p.fd, &s))
+		return 0;
+	p.sk = s.sk;
+	p.state = s.state;
+	begin(&p, KT_GETPEERNAME);
+	return 0;
+}
+
+INLINE void exit_asking(struct kt_pending *p, long ret)
+{
+	struct kt_sock s = {};
+	struct kt_sockinfo *info;
+	struct kt_record *r;
+	__u32 value = 0;
+	__u8 state = 0;
+
+	kt_walk(p->fd, &s);
+	if (!s.sk)
+		s.sk = p->sk;
+	info = s.sk ? known_sock(&s) : 0;
+	if (ret == 0 && p->call == KT_SO_ERROR)
+		bpf_probe_read_user(&value, 4, (void *)p->pointer);
+	if (ret == 0 && p->call == KT_TCP_INFO) {
+		bpf_probe_read_user(&state, 1, (void *)p->pointer);
+		value = state;
+	}
+	if (info && ret == 0) {
+		if (p->call == KT_GETPEERNAME ||
+		    (p->call == KT_TCP_INFO && value == TCP_ESTABLISHED_))
+			info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
+		if (p->call == KT_SO_ERROR && value)
+			info->flags &= ~S_INFLIGHT;
+	}
+	r = start_record(p->call, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
+	if (!r)
+		return;
+	put(r, &s);
+	r->fd = p->fd;
+	r->result = ret;
+	r->arg0 = value;
+	r->state = p->state;
+	kt_submit(r);
+}
+
+INLINE int on_enter_close(struct kt_enter *ctx)
+{
+	struct kt_sock s = {};
+	struct kt_sockinfo *info;
+	struct kt_record *r;
+	__u64 now;
+	__s32 fd = ctx->args[0];
+
+	if (!kt_traced() || !kt_walk(fd, &s))
+		return 0;
+	kt_forget_fd(fd);
+	info = known_sock(&s);
+	if (info && s.state == TCP_CLOSE_)
+		socks_delete(s.sk);
+	else if (info)
+		info->flags |= S_CLOSED;
+	now = bpf_ktime_get_ns();
+	/* The number is free from here on, so this is the moment that counts; it cannot fail. */
+	r = start_record(KT_CLOSE, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	put(r, &s);
+	r->fd = fd;
+	kt_submit(r);
+	return 0;
+}
+
+INLINE int on_enter_close_range(struct kt_enter *ctx)
+{
+	struct kt_record *r;
+	__u64 now;
+
+	if (!kt_traced())
+		return 0;
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_CLOSE_RANGE, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	r->arg0 = ctx->args[0];
+	r->arg1 = ctx->args[1];
+	r->aux_ns = ctx->args[2];
+	kt_submit(r);
+	return 0;
+}
+
+INLINE int on_enter_shutdown(struct kt_enter *ctx)
+{
+	struct kt_sock s = {};
+	struct kt_record *r;
+	__u64 now;
+
+	if (!kt_traced() || !kt_walk(ctx->args[0], &s))
+		return 0;
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_SHUTDOWN, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	put(r, &s);
+	r->fd = ctx->args[0];
+	r->arg0 = ctx->args[1];
+	kt_submit(r);
+	return 0;
+}
+
+/* dup2 and dup3 close their target: that matters even when what is copied is no socket. */
+INLINE int on_enter_dup(struct kt_enter *ctx, __u8 call, __s32 target, __u32 flags)
+{
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+
+	if (!kt_traced())
+		return 0;
+	p.fd = ctx->args[0];
+	if (!kt_walk(p.fd, &s) && (target < 0 || !kt_walk(target, &s)))
+		return 0;
+	p.arg0 = target;
+	p.arg1 = flags;
+	begin(&p, call);
+	return 0;
+}
+
+INLINE int on_enter_fcntl(struct kt_enter *ctx)
+{
+	__u32 command = ctx->args[1];
+
+	if (command == 0 || command == 1030)
+		return on_enter_dup(ctx, KT_DUPFD, -1, command == 1030 ? O_CLOEXEC_ : 0);
+	if (command == 2)
+		return on_enter_dup(ctx, KT_SETFD, -1, (ctx->args[2] & 1) ? O_CLOEXEC_ : 0);
+	return 0;
+}
+
+INLINE void exit_dup(struct kt_pending *p, long ret)
+{
+	struct kt_sock s = {};
+	struct kt_record *r;
+
+	if (ret < 0)
+		return;
+	if (p->call != KT_SETFD)
+		kt_copy_fd(p->fd, ret);
+	kt_walk(p->call == KT_SETFD ? p->fd : ret, &s);
+	r = start_record(p->call, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
+	if (!r)
+		return;
+	put(r, &s);
+	r->fd = p->fd;
+	r->result = ret;
+	r->arg0 = p->arg0;
+	if (p->arg1 & O_CLOEXEC_)
+		r->flags |= KT_F_CLOEXEC;
+	kt_submit(r);
+}
+
+INLINE int on_enter_epoll_ctl(struct kt_enter *ctx)
+{
+	struct kt_wait_value value = {};
+	struct kt_wait_key key = {};
+	struct kt_epoll_event event = {};
+	struct kt_sock s = {};
+	__s32 operation = ctx->args[1];
+
+	if (operation != 1 && operation != 3)
+		return 0;
+	if (!kt_traced() || !kt_walk(ctx->args[2], &s))
+		return 0;
+	if (bpf_probe_read_user(&event, sizeof(event), (void *)ctx->args[3]))
+		return 0;
+	key.tgid = this_tgid();
+	key.epfd = ctx->args[0];
+	key.data = event.data;
+	value.sk = s.sk;
+	value.fd = ctx->args[2];
+	waits_put(&key, &value);
+	return 0;
+}
+
+INLINE int on_enter_wait(struct kt_enter *ctx, __u8 call)
+{
+	struct kt_pending p = {};
+
+	if (!kt_traced())
+		return 0;
+	if (call == KT_POLL || call == KT_PPOLL) {
+		p.fd = -1;
+		p.pointer = ctx->args[0];
+		p.arg0 = ctx->args[1];
+	} else if (call == KT_SELECT || call == KT_PSELECT6) {
+		p.fd = -1;
+		p.arg0 = ctx->args[0];
+		p.pointer = ctx->args[1];
+		p.pointer2 = ctx->args[2];
+	} else {
+		p.fd = ctx->args[0];
+		p.pointer = ctx->args[1];
+	}
+	begin(&p, call);
+	return 0;
+}
+
+INLINE struct kt_record *wait_record(struct kt_pending *p)
+{
+	struct kt_record *r = start_record(p->call, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
+
+	if (r) {
+		r->fd = p->fd;
+		r->result = p->arg1;
+	}
+	return r;
+}
+
+/* A wait call reported this descriptor: tell user space where that decides something. */
+INLINE int reported(struct kt_pending *p, __s32 fd, __u64 sk, __u32 events)
+{
+	struct kt_sockinfo *info = sk ? socks_find(sk) : 0;
+	struct kt_record *r;
+
+	if (!info || !(info->flags & S_INFLIGHT) || !(events & EPOLLTELLING_))
+		return 0;
+	if (info->notes >= KT_MAX_NOTES)
+		return 0;
+	info->notes++;
+	if (events & (EPOLLERR_ | EPOLLHUP_))
+		info->flags &= ~S_INFLIGHT;
+	else if (!(info->flags & S_FASTOPEN))
+		info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
+	r = wait_record(p);
+	if (!r)
+		return 0;
+	r->sk = sk;
+	r->arg0 = fd;
+	r->arg1 = events;
+	kt_submit(r);
+	return 0;
+}
+
+INLINE void more_than_seen(struct kt_pending *p)
+{
+	struct kt_record *r = wait_record(p);
+
+	if (!r)
+		return;
+	r->flags = KT_F_HIDDEN;
+	kt_submit(r);
+}
+
+/*
+ * One returned descriptor.  A subprogram of its own where the loader can have one: the verifier then
+ * looks at it once, and not at every turn of the loops below.
+ */
+SUBPROGRAM int epoll_one(__u64 pointer)
+{
+	struct kt_pending *p = pending_find(this_tid());
+	struct kt_epoll_event event = {};
+	struct kt_wait_value *value;
+	struct kt_wait_key key = {};
+
+	if (!p || bpf_probe_read_user(&event, sizeof(event), (void *)pointer))
+		return 0;
+	if (!(event.events & EPOLLTELLING_))
+		return 0;
+	key.tgid = this_tgid();
+	key.epfd = p->fd;
+	key.data = event.data;
+	value = waits_find(&key);
+	return value ? reported(p, value->fd, kt_wait_sock(value), event.events) : 0;
+}
+
+SUBPROGRAM int poll_one(__u64 pointer)
+{
+	struct kt_pending *p = pending_find(this_tid());
+	struct kt_pollfd one = {};
+
+	if (!p || bpf_probe_read_user(&one, sizeof(one), (void *)pointer))
+		return 0;
+	if (!(one.revents & EPOLLTELLING_))
+		return 0;
+	return reported(p, one.fd, kt_sock_of(one.fd), (__u16)one.revents);
+}
+
+SUBPROGRAM int select_one(__u32 fd, __u32 readable)
+{
+	struct kt_pending *p = pending_find(this_tid());
+
+	return p ? reported(p, fd, kt_sock_of(fd), EPOLLOUT_ | readable) : 0;
+}
+
+SUBPROGRAM int select_word(__u32 first, __u64 writable, __u64 readable)
+{
+	int i;
+
+	for (i = 0; i < 64; i++)
+		if (writable >> i & 1)
+			select_one(first + i, readable >> i & 1);
+	return 0;
+}
+
+INLINE void exit_epoll(struct kt_pending *p)
+{
+	__u32 i;
+
+	for (i = 0; i < KT_MAX_WAIT; i++) {
+		if (i >= p->arg1)
+			return;
+		epoll_one(p->pointer + i * sizeof(struct kt_epoll_event));
+	}
+	if (p->arg1 > KT_MAX_WAIT)
+		more_than_seen(p);
+}
+
+INLINE void exit_poll(struct kt_pending *p)
+{
+	__u32 i;
+
+	for (i = 0; i < KT_MAX_WAIT; i++) {
+		if (i >= p->arg0)
+			return;
+		poll_one(p->pointer + i * sizeof(struct kt_pollfd));
+	}
+	if (p->arg0 > KT_MAX_WAIT)
+		more_than_seen(p);
+}
+
+/* A failed connect() is writable too; select() cannot say which. */
+INLINE void exit_select(struct kt_pending *p)
+{
+	__u32 i;
+
+	if (!p->pointer2)
+		return;
+	for (i = 0; i < KT_MAX_SELECT / 64; i++) {
+		__u64 writable = 0, readable = 0;
+
+		if (i * 64 >= p->arg0)
+			return;
+		bpf_probe_read_user(&writable, 8, (void *)(p->pointer2 + i * 8));
+		if (p->pointer)
+			bpf_probe_read_user(&readable, 8, (void *)(p->pointer + i * 8));
+		if (writable)
+			select_word(i * 64, writable, readable);
+	}
+	if (p->arg0 > KT_MAX_SELECT)
+		more_than_seen(p);
+}
+
+/* The entry stays until its records are written: the subprograms look at it. */
+#define KT_EXIT_WAIT(name, action)                                   \
+	INLINE int on_exit_##name(struct kt_exit *ctx)               \
+	{                                                            \
+		struct kt_pending *p = pending_find(this_tid());     \
+                                                                     \
+		if (!p)                                              \
+			return 0;                                    \
+		p->arg1 = ctx->ret > 0 ? ctx->ret : 0;               \
+		if (p->arg1)                                         \
+			action;                                      \
+		pending_delete(this_tid());                          \
+		return 0;                                            \
+	}
+
+KT_EXIT_WAIT(epoll, exit_epoll(p))
+KT_EXIT_WAIT(poll, exit_poll(p))
+KT_EXIT_WAIT(select, exit_select(p))
+
+/* One exit program a family: each takes back what its entry left. */
+#define KT_EXIT(name, action)                                      \
+	INLINE int on_exit_##name(struct kt_exit *ctx)             \
+	{                                                          \
+		struct kt_pending *found = pending_find(this_tid()); \
+		struct kt_pending p;                               \
+		long ret = ctx->ret;                               \
+                                                                   \
+		if (!found)                                        \
+			return 0;                                  \
+		p = *found;                                        \
+		pending_delete(this_tid());                        \
+		action;                                            \
+		return 0;                                          \
+	}
+
+KT_EXIT(socket, exit_socket(&p, ret))
+KT_EXIT(connect, exit_connect(&p, ret))
+KT_EXIT(accept, exit_accept(&p, ret))
+KT_EXIT(listen, exit_listen(&p, ret))
+KT_EXIT(setsockopt, exit_setsockopt(&p, ret))
+KT_EXIT(asking, exit_asking(&p, ret))
+KT_EXIT(dup, exit_dup(&p, ret))
+
+INLINE int on_enter_io_uring(struct kt_enter *ctx)
+{
+	struct kt_record *r;
+	__u64 now;
+
+	/* Once a process is enough: what it does through the ring is not seen. */
+	if (!kt_traced() || !uring_first(this_tgid()))
+		return 0;
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_IO_URING, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	r->fd = ctx->args[0];
+	kt_submit(r);
+	return 0;
+}
+
+/* A state change: recorded for the sockets that traced processes were seen with. */
+INLINE int on_state(__u64 sk, __u32 before, __u32 after, __u16 sport)
+{
+	struct kt_sockinfo *info = socks_find(sk);
+	struct kt_sock s = {};
+	struct kt_record *r;
+	__u64 now;
+
+	if (before == TCP_SYN_RECV_ && after == TCP_ESTABLISHED_ && !info) {
+		if (ports_has(sport))
+			passive_put(sk, bpf_ktime_get_ns());
+		return 0;
+	}
+	info = kt_state_owner(sk, before, after, info);
+	if (!info)
+		return 0;
+	info->state = after;
+	kt_describe(sk, &s);
+	if (before == TCP_CLOSE_ && after == TCP_LISTEN_ && sport)
+		ports_add(sport);
+	now = bpf_ktime_get_ns();
+	if (after == TCP_CLOSE_ && (info->flags & S_CLOSED))
+		socks_delete(sk);
+	r = start_record(KT_STATE, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	put(r, &s);
+	r->sk = sk;
+	r->sport = sport;
+	r->arg0 = before;
+	r->arg1 = after;
+	r->state = before;
+	kt_submit(r);
+	return 0;
+}

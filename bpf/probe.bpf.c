@@ -1,0 +1,553 @@
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/*
+ * The probe as libbpf loads it: one object for all kernels with BTF (CO-RE).
+ *
+ * It reaches a socket from its descriptor (task, files, fdt, fd, file, socket, sock), so it knows which
+ * socket a call was made on, its TCP state and its addresses, in whatever process and namespace.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "ktrace.h"
+#include "kernel_types.h"
+#include "common.h"
+
+#define AF_MPTCP_PROTOCOL 262
+#define S_IFMT_ 0170000
+#define S_IFSOCK_ 0140000
+#define SOCK_STREAM_ 1
+
+#define SUBPROGRAM __attribute__((noinline))
+
+#define MAP(name, kind, entries, keytype, valuetype)  \
+	struct {                                      \
+		__uint(type, kind);                   \
+		__uint(max_entries, entries);         \
+		__type(key, keytype);                 \
+		__type(value, valuetype);             \
+	} name SEC(".maps")
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kt_counters);
+} counters SEC(".maps");
+
+MAP(config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct kt_config);
+MAP(traced, BPF_MAP_TYPE_HASH, 65536, __u32, __u32);
+MAP(pending, BPF_MAP_TYPE_HASH, 65536, __u32, struct kt_pending);
+MAP(socks, BPF_MAP_TYPE_LRU_HASH, 131072, __u64, struct kt_sockinfo);
+MAP(waits, BPF_MAP_TYPE_LRU_HASH, 131072, struct kt_wait_key, struct kt_wait_value);
+MAP(passive, BPF_MAP_TYPE_LRU_HASH, 65536, __u64, __u64);
+MAP(ports, BPF_MAP_TYPE_HASH, 4096, __u16, __u32);
+MAP(stacks, BPF_MAP_TYPE_ARRAY, KT_STACKS, __u32, struct kt_stack);
+
+INLINE struct kt_config *settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+INLINE struct kt_counters *counts(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&counters, &zero);
+}
+
+INLINE void kt_count_lost(void)
+{
+	struct kt_counters *c = counts();
+
+	if (c)
+		__sync_fetch_and_add(&c->lost, 1);
+}
+
+INLINE void kt_count_untracked(void)
+{
+	struct kt_counters *c = counts();
+
+	if (c)
+		__sync_fetch_and_add(&c->untracked, 1);
+}
+
+INLINE int same_name(const char *a, const char *b)
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+/* Traced by name or cgroup: found out at its first call, then remembered. */
+INLINE int joins(__u32 tgid)
+{
+	struct kt_config *c = settings();
+	char comm[16] __attribute__((aligned(8))) = {};
+	__u32 value = 0;
+
+	if (!c)
+		return 0;
+	if (c->cgroup && bpf_get_current_ancestor_cgroup_id(c->cgroup_level) == c->cgroup)
+		goto yes;
+	if (!c->comm[0])
+		return 0;
+	bpf_get_current_comm(comm, sizeof(comm));
+	if (!same_name(comm, c->comm))
+		return 0;
+yes:
+	bpf_map_update_elem(&traced, &tgid, &value, BPF_ANY);
+	return 1;
+}
+
+INLINE int kt_traced(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	return bpf_map_lookup_elem(&traced, &tgid) || joins(tgid);
+}
+
+INLINE int kt_any_fd(void)
+{
+	return 0;
+}
+
+INLINE struct kt_record *kt_reserve(void)
+{
+	return bpf_ringbuf_reserve(&events, sizeof(struct kt_record), 0);
+}
+
+/* User space polls: waking it up would cost the traced call more than the record does. */
+INLINE void kt_submit(struct kt_record *r)
+{
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+}
+
+INLINE int pending_put(__u32 tid, struct kt_pending *p)
+{
+	return bpf_map_update_elem(&pending, &tid, p, BPF_ANY);
+}
+
+INLINE struct kt_pending *pending_find(__u32 tid)
+{
+	return bpf_map_lookup_elem(&pending, &tid);
+}
+
+INLINE void pending_delete(__u32 tid)
+{
+	bpf_map_delete_elem(&pending, &tid);
+}
+
+INLINE struct kt_sockinfo *socks_find(__u64 sk)
+{
+	return bpf_map_lookup_elem(&socks, &sk);
+}
+
+INLINE void socks_put(__u64 sk, struct kt_sockinfo *info)
+{
+	bpf_map_update_elem(&socks, &sk, info, BPF_ANY);
+}
+
+INLINE void socks_delete(__u64 sk)
+{
+	bpf_map_delete_elem(&socks, &sk);
+}
+
+INLINE void waits_put(struct kt_wait_key *key, struct kt_wait_value *value)
+{
+	bpf_map_update_elem(&waits, key, value, BPF_ANY);
+}
+
+INLINE struct kt_wait_value *waits_find(struct kt_wait_key *key)
+{
+	return bpf_map_lookup_elem(&waits, key);
+}
+
+INLINE __u64 kt_wait_sock(struct kt_wait_value *value)
+{
+	return value->sk;
+}
+
+INLINE void passive_put(__u64 sk, __u64 now)
+{
+	bpf_map_update_elem(&passive, &sk, &now, BPF_ANY);
+}
+
+INLINE __u64 passive_take(__u64 sk)
+{
+	__u64 *found = bpf_map_lookup_elem(&passive, &sk);
+	__u64 when = found ? *found : 0;
+
+	if (found)
+		bpf_map_delete_elem(&passive, &sk);
+	return when;
+}
+
+INLINE int ports_has(__u16 port)
+{
+	return bpf_map_lookup_elem(&ports, &port) != 0;
+}
+
+INLINE void ports_add(__u16 port)
+{
+	__u32 one = 1;
+
+	bpf_map_update_elem(&ports, &port, &one, BPF_ANY);
+}
+
+INLINE int uring_first(__u32 tgid)
+{
+	__u32 *flags = bpf_map_lookup_elem(&traced, &tgid);
+
+	if (!flags || *flags & 1)
+		return 0;
+	*flags |= 1;
+	return 1;
+}
+
+/* The descriptor table is walked each time, so there is nothing to learn or forget. */
+INLINE void kt_learn_fd(__s32 fd)
+{
+}
+
+INLINE void kt_copy_fd(__s32 from, __s32 to)
+{
+}
+
+INLINE void kt_forget_fd(__s32 fd)
+{
+}
+
+INLINE struct file *file_of(__s32 fd)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slots, *file = 0;
+
+	if (fd < 0 || (__u32)fd >= BPF_CORE_READ(table, max_fds))
+		return 0;
+	slots = BPF_CORE_READ(table, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), &slots[fd]);
+	return file;
+}
+
+/* The kernel's TCP (or MPTCP) socket of a file, NULL where it is something else. */
+INLINE struct sock *sock_of_file(struct file *file, struct inode **inode)
+{
+	struct socket *socket;
+	struct sock *sk;
+	__u16 family;
+
+	*inode = BPF_CORE_READ(file, f_inode);
+	if ((BPF_CORE_READ(*inode, i_mode) & S_IFMT_) != S_IFSOCK_)
+		return 0;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	if (!sk)
+		return 0;
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family != AF_INET_ && family != AF_INET6_)
+		return 0;
+	if (BPF_CORE_READ(sk, sk_type) != SOCK_STREAM_)
+		return 0;
+	return sk;
+}
+
+INLINE void describe_sock(struct sock *sk, struct kt_sock *s)
+{
+	s->sk = (__u64)sk;
+	s->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	s->sport = BPF_CORE_READ(sk, __sk_common.skc_num);
+	s->dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	s->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	if (s->family == AF_INET_) {
+		BPF_CORE_READ_INTO((__u32 *)s->saddr, sk, __sk_common.skc_rcv_saddr);
+		BPF_CORE_READ_INTO((__u32 *)s->daddr, sk, __sk_common.skc_daddr);
+	} else {
+		BPF_CORE_READ_INTO((struct in6_addr *)s->saddr, sk,
+				   __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO((struct in6_addr *)s->daddr, sk, __sk_common.skc_v6_daddr);
+	}
+}
+
+INLINE int kt_walk(__s32 fd, struct kt_sock *s)
+{
+	struct file *file = file_of(fd);
+	struct inode *inode = 0;
+	struct sock *sk;
+	__u16 protocol;
+
+	if (!file)
+		return 0;
+	sk = sock_of_file(file, &inode);
+	if (!sk)
+		return 0;
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	if (protocol != SOL_TCP_ && protocol != AF_MPTCP_PROTOCOL)
+		return 0;
+	describe_sock(sk, s);
+	s->mptcp = protocol == AF_MPTCP_PROTOCOL;
+	s->ino = BPF_CORE_READ(inode, i_ino);
+	s->known = 1;
+	return 1;
+}
+
+INLINE __u64 kt_sock_of(__s32 fd)
+{
+	struct file *file = file_of(fd);
+	struct inode *inode = 0;
+
+	return file ? (__u64)sock_of_file(file, &inode) : 0;
+}
+
+INLINE int kt_accepted(struct kt_pending *p, long fd, struct kt_sock *s)
+{
+	return kt_walk(fd, s);
+}
+
+INLINE void kt_describe(__u64 sk, struct kt_sock *s)
+{
+	struct kt_sockinfo *info = socks_find(sk);
+
+	describe_sock((struct sock *)sk, s);
+	s->ino = info ? info->ino : 0;
+}
+
+/* A transition that begins a life: make sure that it is still the socket we know. */
+INLINE struct kt_sockinfo *kt_state_owner(__u64 address, __u32 before, __u32 after,
+					  struct kt_sockinfo *info)
+{
+	struct sock *sk = (struct sock *)address;
+	__u64 ino;
+
+	if (!info || (before != TCP_CLOSE_ && before != TCP_LISTEN_))
+		return info;
+	if (before == TCP_LISTEN_ && after == TCP_CLOSE_)
+		return info;
+	ino = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+	if (ino == info->ino)
+		return info;
+	socks_delete(address);
+	return 0;
+}
+
+/*
+ * Whether data was written to or read from the socket: no call to trace, and each is a proof that the
+ * program knew.  The SYN counts for one in both sums.
+ */
+INLINE int kt_moved_data(const struct kt_sock *s)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)s->sk;
+	__u32 written, unread_from;
+
+	if (s->mptcp || s->state != TCP_ESTABLISHED_)
+		return 0;
+	written = (__u32)BPF_CORE_READ(tp, bytes_acked) + BPF_CORE_READ(tp, write_seq) -
+		  BPF_CORE_READ(tp, snd_una);
+	unread_from = BPF_CORE_READ(tp, rcv_nxt) - (__u32)BPF_CORE_READ(tp, bytes_received);
+	return written > 1 || BPF_CORE_READ(tp, copied_seq) != unread_from;
+}
+
+#ifdef KT_X86
+struct pt_regs {
+	unsigned long bp, ip, sp;
+} CORE;
+#define REG_IP(r) BPF_CORE_READ(r, ip)
+#define REG_SP(r) BPF_CORE_READ(r, sp)
+#define REG_BP(r) BPF_CORE_READ(r, bp)
+#endif
+
+#ifdef KT_ARM64
+struct user_pt_regs {
+	__u64 regs[31];
+	__u64 sp, pc;
+} CORE;
+struct pt_regs {
+	union {
+		struct user_pt_regs user_regs;
+	};
+} CORE;
+#define REG_IP(r) BPF_CORE_READ(r, user_regs.pc)
+#define REG_SP(r) BPF_CORE_READ(r, user_regs.sp)
+#define REG_BP(r) BPF_CORE_READ(r, user_regs.regs[29])
+#endif
+
+enum bpf_func_id___known { BPF_FUNC_task_pt_regs___known = 175 };
+
+/* Copy registers and the top of the user stack; the unwinding is done after the fact. */
+INLINE __u16 kt_take_stack(void *ctx, __u32 *slot)
+{
+	struct kt_counters *c = counts();
+	struct kt_stack *copy;
+	struct pt_regs *regs;
+
+	if (!c || c->stacks >= KT_STACKS)
+		return 0;
+	if (!bpf_core_enum_value_exists(enum bpf_func_id___known, BPF_FUNC_task_pt_regs___known))
+		return 0;
+	*slot = __sync_fetch_and_add(&c->stacks, 1);
+	copy = bpf_map_lookup_elem(&stacks, slot);
+	if (!copy)
+		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	copy->ip = REG_IP(regs);
+	copy->sp = REG_SP(regs);
+	copy->bp = REG_BP(regs);
+	copy->tgid = bpf_get_current_pid_tgid() >> 32;
+	copy->size = KT_STACK_BYTES;
+	if (bpf_probe_read_user(copy->bytes, KT_STACK_BYTES, (void *)copy->sp)) {
+		copy->size = KT_STACK_BYTES / 16;
+		if (bpf_probe_read_user(copy->bytes, KT_STACK_BYTES / 16, (void *)copy->sp))
+			copy->size = 0;
+	}
+	return KT_F_STACK;
+}
+
+#include "handlers.h"
+
+#define ENTER(name, call)                       \
+	SEC("tracepoint")                       \
+	int enter_##name(struct kt_enter *ctx)  \
+	{                                       \
+		return call;                    \
+	}
+
+ENTER(socket, on_enter_socket(ctx))
+ENTER(connect, on_enter_connect(ctx))
+ENTER(accept, on_enter_accept(ctx, KT_ACCEPT, 0))
+ENTER(accept4, on_enter_accept(ctx, KT_ACCEPT4, ctx->args[3]))
+ENTER(listen, on_enter_listen(ctx))
+ENTER(setsockopt, on_enter_setsockopt(ctx))
+ENTER(getsockopt, on_enter_getsockopt(ctx))
+ENTER(getpeername, on_enter_getpeername(ctx))
+ENTER(close, on_enter_close(ctx))
+ENTER(close_range, on_enter_close_range(ctx))
+ENTER(shutdown, on_enter_shutdown(ctx))
+ENTER(dup, on_enter_dup(ctx, KT_DUP, -1, 0))
+ENTER(dup2, on_enter_dup(ctx, KT_DUP2, ctx->args[1], 0))
+ENTER(dup3, on_enter_dup(ctx, KT_DUP3, ctx->args[1], ctx->args[2]))
+ENTER(fcntl, on_enter_fcntl(ctx))
+ENTER(epoll_ctl, on_enter_epoll_ctl(ctx))
+ENTER(epoll_wait, on_enter_wait(ctx, KT_EPOLL_WAIT))
+ENTER(epoll_pwait, on_enter_wait(ctx, KT_EPOLL_PWAIT))
+ENTER(epoll_pwait2, on_enter_wait(ctx, KT_EPOLL_PWAIT2))
+ENTER(poll, on_enter_wait(ctx, KT_POLL))
+ENTER(ppoll, on_enter_wait(ctx, KT_PPOLL))
+ENTER(select, on_enter_wait(ctx, KT_SELECT))
+ENTER(pselect6, on_enter_wait(ctx, KT_PSELECT6))
+ENTER(io_uring_enter, on_enter_io_uring(ctx))
+
+#define LEAVE(name)                            \
+	SEC("tracepoint")                      \
+	int exit_of_##name(struct kt_exit *ctx) \
+	{                                      \
+		return on_exit_##name(ctx);    \
+	}
+
+LEAVE(socket)
+LEAVE(connect)
+LEAVE(accept)
+LEAVE(listen)
+LEAVE(setsockopt)
+LEAVE(asking)
+LEAVE(dup)
+LEAVE(epoll)
+LEAVE(poll)
+LEAVE(select)
+
+/*
+ * Raw tracepoints: a classic one is skipped while any other BPF program runs on the CPU, and a state
+ * change arrives in softirq, on top of whatever was running.
+ */
+SEC("raw_tracepoint")
+int state_change(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sock *sk = (struct sock *)ctx->args[0];
+
+	return on_state((__u64)sk, ctx->args[1], ctx->args[2],
+			BPF_CORE_READ(sk, __sk_common.skc_num));
+}
+
+SEC("raw_tracepoint")
+int process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *parent = (struct task_struct *)ctx->args[0];
+	struct task_struct *child = (struct task_struct *)ctx->args[1];
+	__u32 tgid = BPF_CORE_READ(child, tgid);
+	struct kt_config *c = settings();
+	struct kt_record *r;
+	__u32 value = 0;
+	__u64 now;
+
+	if (!kt_traced() || !c)
+		return 0;
+	if (tgid != BPF_CORE_READ(parent, tgid)) {
+		if (!c->follow)
+			return 0;
+		bpf_map_update_elem(&traced, &tgid, &value, BPF_ANY);
+	}
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_CLONE, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	r->result = BPF_CORE_READ(child, pid);
+	r->arg0 = tgid;
+	if (tgid == BPF_CORE_READ(parent, tgid))
+		r->flags |= KT_F_THREAD;
+	if (BPF_CORE_READ(child, files) == BPF_CORE_READ(parent, files))
+		r->flags |= KT_F_FILES;
+	kt_submit(r);
+	return 0;
+}
+
+SEC("raw_tracepoint")
+int process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct kt_record *r;
+	__u64 now;
+
+	if (!kt_traced())
+		return 0;
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_EXEC, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	/* The thread that called execve takes the process's id: this was its own. */
+	r->arg0 = ctx->args[1];
+	kt_submit(r);
+	return 0;
+}
+
+SEC("raw_tracepoint")
+int process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (struct task_struct *)ctx->args[0];
+	__u32 tgid = this_tgid();
+	struct kt_record *r;
+	__u64 now;
+	int last;
+
+	pending_delete(this_tid());
+	if (!bpf_map_lookup_elem(&traced, &tgid))
+		return 0;
+	last = BPF_CORE_READ(task, signal, live.counter) == 0;
+	if (last)
+		bpf_map_delete_elem(&traced, &tgid);
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_EXIT, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	if (last)
+		r->flags |= KT_F_THREAD;
+	kt_submit(r);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,157 @@
+"""The few system calls that attaching needs, and where tracepoints have their numbers.
+
+Both loaders attach through here, so that a probe is attached in one way whatever loaded it.
+"""
+
+import ctypes
+import os
+import platform
+import struct
+from pathlib import Path
+
+from ktrace.errors import KtraceError
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_NUMBERS = {
+    "x86_64": {"bpf": 321, "perf_event_open": 298},
+    "aarch64": {"bpf": 280, "perf_event_open": 241},
+}
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same on every architecture
+_FSCONFIG_CMD_CREATE = 6
+
+MAP_LOOKUP, MAP_UPDATE, OBJ_INFO, RAW_TRACEPOINT_OPEN = 1, 2, 15, 17
+PROG_INFO_SIZE, PROG_INFO_MISSES = 232, 208  # struct bpf_prog_info, .recursion_misses
+
+PERF_TYPE_TRACEPOINT = 2
+PERF_ATTR_SIZE = 112
+PERF_FLAG_FD_CLOEXEC = 8
+PERF_EVENT_IOC_ENABLE = 0x2400
+PERF_EVENT_IOC_SET_BPF = 0x40042408
+
+TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+
+
+def architecture() -> str:
+    """Return this machine's name, or refuse one that the probe was not built for."""
+    machine = platform.machine()
+    if machine not in _NUMBERS:
+        raise KtraceError(
+            "architecture",
+            f"live capture knows no {machine}",
+            f"it works on {' and '.join(_NUMBERS)}; use `ktrace record` here",
+        )
+    return machine
+
+
+def _call(number: int, *args: object) -> int:
+    result = _LIBC.syscall(ctypes.c_long(number), *args)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return int(result)
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """Call bpf(2)."""
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    return _call(_NUMBERS[architecture()]["bpf"], command, buffer, len(attributes))
+
+
+def map_lookup(fd: int, key: bytes, size: int) -> bytes:
+    """Return the value of one key, `size` bytes long."""
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value = ctypes.create_string_buffer(size)
+    pair = (ctypes.addressof(key_buffer), ctypes.addressof(value))
+    bpf(MAP_LOOKUP, struct.pack("=IIQQQ", fd, 0, *pair, 0))
+    return value.raw
+
+
+def map_update(fd: int, key: bytes, value: bytes) -> None:
+    """Set the value of one key."""
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value_buffer = ctypes.create_string_buffer(value, len(value))
+    pair = (ctypes.addressof(key_buffer), ctypes.addressof(value_buffer))
+    bpf(MAP_UPDATE, struct.pack("=IIQQQ", fd, 0, *pair, 0))
+
+
+def recursion_misses(program: int) -> int:
+    """Return how often the kernel skipped a program because another ran on the CPU.
+
+    Kernels before 5.12 do not count; they answer 0.
+    """
+    info = ctypes.create_string_buffer(PROG_INFO_SIZE)
+    bpf(OBJ_INFO, struct.pack("=IIQ", program, PROG_INFO_SIZE, ctypes.addressof(info)))
+    return int.from_bytes(info.raw[PROG_INFO_MISSES : PROG_INFO_MISSES + 8], "little")
+
+
+def attach_raw_tracepoint(program: int, name: str) -> int:
+    """Attach a program to a raw tracepoint; closing the descriptor detaches it."""
+    text = ctypes.create_string_buffer(name.encode())
+    return bpf(RAW_TRACEPOINT_OPEN, struct.pack("=QI4x", ctypes.addressof(text), program))
+
+
+def attach_tracepoint(program: int, number: int) -> int:
+    """Attach a program to a classic tracepoint; closing the descriptor detaches it."""
+    attributes = struct.pack("=IIQQQ", PERF_TYPE_TRACEPOINT, PERF_ATTR_SIZE, number, 1, 0)
+    buffer = ctypes.create_string_buffer(attributes, PERF_ATTR_SIZE)
+    # One event on one CPU does: the program hangs on the tracepoint, not on the event.
+    event = _call(
+        _NUMBERS[architecture()]["perf_event_open"], buffer, -1, 0, -1, PERF_FLAG_FD_CLOEXEC
+    )
+    try:
+        for request, argument in ((PERF_EVENT_IOC_SET_BPF, program), (PERF_EVENT_IOC_ENABLE, 0)):
+            if _LIBC.ioctl(event, ctypes.c_ulong(request), ctypes.c_long(argument)) < 0:
+                error = ctypes.get_errno()
+                raise OSError(error, os.strerror(error))
+    except OSError:
+        os.close(event)
+        raise
+    return event
+
+
+class Tracefs:
+    """Reads tracepoint numbers, also where tracefs is mounted nowhere."""
+
+    def __init__(self) -> None:
+        self._root = self._open()
+
+    def number(self, category: str, name: str) -> int | None:
+        """Return the number of a tracepoint, None where this kernel has none of that name."""
+        text = self.read(f"events/{category}/{name}/id")
+        return None if text is None else int(text)
+
+    def read(self, path: str) -> str | None:
+        """Return a file of tracefs, None where there is none."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root)
+        except FileNotFoundError:
+            return None
+        with open(fd) as file:
+            return file.read()
+
+    def close(self) -> None:
+        os.close(self._root)
+
+    @staticmethod
+    def _open() -> int:
+        for root in TRACEFS:
+            if Path(root, "events", "syscalls").is_dir():
+                return os.open(root, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        return _tracefs_without_mount_point()
+
+
+def _tracefs_without_mount_point() -> int:
+    """Open tracefs without leaving a mount behind (fsopen, Linux 5.2)."""
+    try:
+        context = _call(_FSOPEN, b"tracefs", 1)
+        try:
+            _call(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+            return _call(_FSMOUNT, context, 1, 0)
+        finally:
+            os.close(context)
+    except OSError as error:
+        raise KtraceError(
+            "no-tracefs",
+            f"tracefs is not mounted and cannot be opened ({error.strerror})",
+            "mount it: mount -t tracefs tracefs /sys/kernel/tracing",
+        ) from None

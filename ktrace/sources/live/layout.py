@@ -1,0 +1,101 @@
+"""The probe's records in Python: the same layout and numbers as bpf/ktrace.h."""
+
+import struct
+from typing import NamedTuple
+
+from ktrace.events import Kind
+
+LAYOUT = 1
+
+
+class Call(NamedTuple):
+    """One `enum kt_call` of the header: its number, its name for users, what it means."""
+
+    number: int
+    symbol: str
+    name: str
+    kind: Kind
+
+
+CALLS = (
+    Call(1, "KT_SOCKET", "socket", Kind.SOCKET),
+    Call(2, "KT_CONNECT", "connect", Kind.CONNECT),
+    Call(3, "KT_ACCEPT", "accept", Kind.ACCEPT),
+    Call(4, "KT_ACCEPT4", "accept4", Kind.ACCEPT),
+    Call(5, "KT_LISTEN", "listen", Kind.LISTEN),
+    Call(6, "KT_ULP", "setsockopt", Kind.ULP),
+    Call(7, "KT_KEY", "setsockopt", Kind.KEY),
+    Call(8, "KT_SOCKOPT", "setsockopt", Kind.SOCKOPT),
+    Call(9, "KT_SO_ERROR", "getsockopt", Kind.SO_ERROR),
+    Call(10, "KT_TCP_INFO", "getsockopt", Kind.TCP_INFO),
+    Call(11, "KT_GETPEERNAME", "getpeername", Kind.GETPEERNAME),
+    Call(12, "KT_CLOSE", "close", Kind.CLOSE),
+    Call(13, "KT_CLOSE_RANGE", "close_range", Kind.CLOSE_RANGE),
+    Call(14, "KT_SHUTDOWN", "shutdown", Kind.SHUTDOWN),
+    Call(15, "KT_DUP", "dup", Kind.DUP),
+    Call(16, "KT_DUP2", "dup2", Kind.DUP),
+    Call(17, "KT_DUP3", "dup3", Kind.DUP),
+    Call(18, "KT_DUPFD", "fcntl", Kind.DUP),
+    Call(19, "KT_SETFD", "fcntl", Kind.SETFD),
+    Call(20, "KT_EPOLL_WAIT", "epoll_wait", Kind.WAIT),
+    Call(21, "KT_EPOLL_PWAIT", "epoll_pwait", Kind.WAIT),
+    Call(22, "KT_EPOLL_PWAIT2", "epoll_pwait2", Kind.WAIT),
+    Call(23, "KT_POLL", "poll", Kind.WAIT),
+    Call(24, "KT_PPOLL", "ppoll", Kind.WAIT),
+    Call(25, "KT_SELECT", "select", Kind.WAIT),
+    Call(26, "KT_PSELECT6", "pselect6", Kind.WAIT),
+    Call(27, "KT_READ", "read", Kind.READ),
+    Call(28, "KT_WRITE", "write", Kind.WRITE),
+    Call(29, "KT_CLONE", "clone", Kind.CLONE),
+    Call(30, "KT_EXEC", "execve", Kind.EXEC),
+    Call(31, "KT_EXIT", "exit", Kind.EXIT),
+    Call(32, "KT_IO_URING", "io_uring_enter", Kind.IO_URING),
+    Call(33, "KT_STATE", "state", Kind.STATE),
+)
+BY_NUMBER = {call.number: call for call in CALLS}
+NUMBERS = {call.symbol: call.number for call in CALLS}
+
+TOLD = 0x01
+TOLD_KNOWN = 0x02
+HIDDEN = 0x04
+STACK = 0x08
+CLOEXEC = 0x10
+MPTCP = 0x20
+THREAD = 0x40
+FILES = 0x80
+
+
+class Record(NamedTuple):
+    """One `struct kt_record`."""
+
+    start_ns: int
+    end_ns: int
+    sk: int
+    aux_ns: int
+    ino: int
+    tgid: int
+    tid: int
+    fd: int
+    result: int
+    arg0: int
+    arg1: int
+    flags: int
+    family: int
+    sport: int
+    dport: int
+    call: int
+    phase: int
+    state: int
+    pad: int
+    saddr: bytes
+    daddr: bytes
+    comm: bytes
+
+
+FORMAT = "QQQQIIIiiIIHHHHBBBB16s16s16s"
+RECORD = struct.Struct("=" + FORMAT)
+CONFIG = struct.Struct("=16sQII")
+COUNTERS = struct.Struct("=QQQQ")  # lost, untracked, records, stacks
+STACKS = 256
+STACK_BYTES = 8192
+STACK_HEAD = struct.Struct("=QQQII")  # ip, sp, bp, size, tgid; then the bytes

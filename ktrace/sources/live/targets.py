@@ -1,0 +1,121 @@
+"""Which processes to trace, and which sockets they had before: from /proc."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from ktrace.errors import KtraceError
+
+LISTEN = 0x0A
+PROC = Path("/proc")
+
+
+class Existing(NamedTuple):
+    """A TCP socket that was open before the attach; state is the kernel's number."""
+
+    tgid: int
+    fd: int
+    inode: int
+    family: str
+    local: str
+    peer: str | None
+    state: int
+
+
+def process_of(pid: int) -> int:
+    """Return the process of a process or thread id."""
+    try:
+        status = (PROC / str(pid) / "status").read_text(errors="replace")
+    except OSError:
+        raise KtraceError(
+            "no-process", f"no process {pid}", "look the process up with ps or pgrep"
+        ) from None
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Tgid:")))
+
+
+def processes_named(comm: str) -> list[int]:
+    """Return the processes whose name (first 15 bytes) is `comm`."""
+    wanted = os.fsencode(comm)[:15]
+    found = []
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            if (folder / "comm").read_bytes().rstrip(b"\n") == wanted:
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def with_children(pids: set[int]) -> set[int]:
+    """Return the processes and all that descend from them."""
+    parents: dict[int, int] = {}
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(folder.name)] = int(fields[1])
+    found = set(pids)
+    grown = True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= more
+        grown = bool(more)
+    return found
+
+
+def existing_sockets(tgid: int) -> list[Existing]:
+    """Return the TCP sockets that a process has now, in its own network namespace."""
+    inodes = _socket_inodes(tgid)
+    if not inodes:
+        return []
+    found = []
+    for name, family in (("tcp", "AF_INET"), ("tcp6", "AF_INET6")):
+        for line in _lines(PROC / str(tgid) / "net" / name)[1:]:
+            fields = line.split()
+            for fd in inodes.get(int(fields[9]), ()):
+                found.append(_existing(tgid, fd, family, fields))
+    return sorted(found, key=lambda one: one.fd)
+
+
+def _existing(tgid: int, fd: int, family: str, fields: list[str]) -> Existing:
+    state = int(fields[3], 16)
+    peer = None if state == LISTEN else _address(fields[2])
+    return Existing(tgid, fd, int(fields[9]), family, _address(fields[1]), peer, state)
+
+
+def _address(text: str) -> str:
+    """Decode an address of /proc/net/tcp: 32-bit words in the host's order, then the port."""
+    import ipaddress
+    import sys
+
+    words, port = text.split(":")
+    raw = bytes.fromhex(words)
+    if sys.byteorder == "little":
+        raw = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
+    host = ipaddress.ip_address(raw)
+    number = int(port, 16)
+    return f"[{host}]:{number}" if host.version == 6 else f"{host}:{number}"
+
+
+def _socket_inodes(tgid: int) -> dict[int, list[int]]:
+    inodes: dict[int, list[int]] = {}
+    try:
+        entries = list((PROC / str(tgid) / "fd").iterdir())
+    except OSError:
+        return {}
+    for entry in entries:
+        try:
+            target = os.readlink(entry)
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            inodes.setdefault(int(target[8:-1]), []).append(int(entry.name))
+    return inodes
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
