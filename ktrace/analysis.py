@@ -1,0 +1,131 @@
+"""The pipeline on one screen: sources, sequencer, verdicts, rules, report."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from ktrace import __version__
+from ktrace.events import Event, Family
+from ktrace.findings import SCHEMA, Connection, Report, Tool, Trace
+from ktrace.rules import FindingFolder
+from ktrace.sequencer import Sequencer
+from ktrace.sequencer.judge import judge
+from ktrace.sequencer.tracked import Tracked
+from ktrace.sources.strace import Coverage, StraceTrace, open_traces
+from ktrace.tally import Tally
+from ktrace.timelines import Judged, TraceFacts
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How to analyse.
+
+    `keep`: which connections stay in the report; `on_connection` is called with each when it ends.
+    `progress(done, total)` counts bytes read; `total` is None for pipes.  `jobs` is the number of
+    processes that scan; it changes no result.
+    """
+
+    keep: Literal["all", "ktls", "none"] = "all"
+    jobs: int = 1
+    on_connection: Callable[[Judged], None] | None = None
+    progress: Callable[[int, int | None], None] | None = None
+
+
+class Undecided(Exception):
+    """A verdict hangs on a family of calls that a pipe may still bring."""
+
+
+class Analysis:
+    """Collects what the sequencer finishes; one for all traces of a run."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._tally = Tally()
+        self._findings = FindingFolder()
+        self._connections: list[tuple[int, Connection]] = []
+        self._deferred: list[Tracked] = []
+        self._coverage: Coverage | None = None
+        self._next_number = 1
+
+    def run(self, events: Iterator[Event], coverage: Coverage, wanted: Callable[[Sequencer], None]) -> None:
+        """Sequence one trace to its end."""
+        self._coverage = coverage
+        sequencer = Sequencer(self._finished, self._next_number)
+        wanted(sequencer)
+        feed = sequencer.feed
+        for event in events:
+            feed(event)
+        self._next_number = sequencer.close_all()
+        for tracked in self._deferred:
+            self._judge(tracked)
+        self._deferred.clear()
+
+    def _finished(self, tracked: Tracked) -> None:
+        if not self._judge(tracked):
+            self._deferred.append(tracked)
+
+    def _judge(self, tracked: Tracked) -> bool:
+        """Judge a connection; False when its verdict hangs on coverage that is not known yet."""
+        coverage = self._coverage
+        assert coverage is not None
+
+        def covers(family: Family) -> bool:
+            there = coverage.has(family)
+            if there is None:
+                raise Undecided
+            return there
+
+        try:
+            judged = judge(tracked, covers)
+        except Undecided:
+            return False
+        self._tally.add(judged)
+        self._findings.add(judged)
+        connection = judged.connection
+        if self._options.keep == "all" or (self._options.keep == "ktls" and connection.has_ktls):
+            self._connections.append((judged.facts.number, connection))
+        if self._options.on_connection is not None:
+            self._options.on_connection(judged)
+        return True
+
+    def report(self, facts: TraceFacts) -> Report:
+        """Return the report over all traces."""
+        self._connections.sort(key=lambda numbered: numbered[0])
+        summary = self._tally.summary()
+        return Report(
+            schema=SCHEMA,
+            tool=Tool("ktrace", __version__),
+            trace=_trace(facts),
+            summary=summary,
+            peers=self._tally.peers(),
+            connections=tuple(connection for _, connection in self._connections),
+            findings=self._findings.finish(facts, summary),
+        )
+
+
+def analyse(paths: Sequence[str], options: Options | None = None) -> Report:
+    """Analyse saved strace logs and captures.
+
+    Raises KtraceError when a file cannot be read or is no trace.
+    """
+    options = options or Options()
+    analysis = Analysis(options)
+    traces = open_traces(paths, jobs=options.jobs, progress=options.progress)
+    for trace in traces:
+        analysis.run(trace.events(), trace.coverage, trace.filter_by)
+    return analysis.report(StraceTrace.facts_of(traces))
+
+
+def _trace(facts: TraceFacts) -> Trace:
+    return Trace(
+        kind=facts.kind,
+        sources=facts.sources,
+        lines=facts.lines,
+        events=facts.events,
+        not_understood=facts.not_understood,
+        lost_events=facts.lost_events,
+        clock=facts.clock,
+        duration_s=facts.duration_s,
+        covered=facts.covered,
+        warnings=facts.warnings,
+    )

@@ -1,0 +1,178 @@
+"""From a tracked socket that has ended to the public record of the connection, with its verdict."""
+
+from typing import Literal, cast
+
+from ktrace.events import Event, Family, Kind, Phase
+from ktrace.findings import Basis, Connection, KeyInstall, Role, TcpState, TimelineRow, UlpAttempt
+from ktrace.sequencer.sequencer import result_of
+from ktrace.sequencer.texts import describe
+from ktrace.sequencer.tracked import Attempt, Install, Row, Tracked
+from ktrace.timelines import Facts, Judged, Limit, Place
+from ktrace.uapi import TLS_CIPHERS, TLS_VERSIONS
+from ktrace.verdict import Covers, missing_proofs, ordering_of, outcome_of, recovered
+
+NS = 1e9
+
+
+def judge(tracked: Tracked, covers: Covers) -> Judged:
+    """Return the connection with outcome, ordering and margin; `covers` tells a family's coverage."""
+    asked: dict[Family, bool] = {}
+
+    def remember(family: Family) -> bool:
+        asked[family] = covers(family)
+        return asked[family]
+
+    ordering, decisive = ordering_of(tracked, remember)
+    outcome = outcome_of(tracked, remember)
+    missing = {family for family, there in asked.items() if not there}
+    if ordering == "raced":
+        missing.update(missing_proofs(covers))
+    margin, margin_basis = _margin(tracked, ordering, decisive)
+    version, cipher = _crypto(tracked)
+    rows = timeline(tracked)
+    connection = Connection(
+        id=f"c{tracked.id_number}",
+        pid=tracked.pid,
+        comm=tracked.comm,
+        fd=tracked.fd,
+        role=_role(tracked),
+        family=cast(Literal["AF_INET", "AF_INET6"] | None, tracked.family),
+        local=tracked.local,
+        peer=tracked.peer,
+        outcome=outcome,
+        ordering=ordering,
+        recovered=recovered(tracked),
+        tls_version=version,
+        cipher=cipher,
+        margin_us=margin,
+        margin_basis=margin_basis,
+        ulp=tuple(_ulp(attempt) for attempt in tracked.attempts),
+        tx=_installs(tracked, "tx"),
+        rx=_installs(tracked, "rx"),
+        timeline=rows,
+        omitted=tracked.omitted,
+    )
+    return Judged(connection, _facts(tracked, tuple(sorted(missing)), ordering, decisive))
+
+
+def _facts(tracked: Tracked, missing: tuple[str, ...], ordering: str | None, decisive: Attempt | None) -> Facts:
+    limits: tuple[Limit, ...] = ()
+    if ordering == "unknown" and decisive is not None:
+        limits = tuple(sorted(decisive.limits))
+    opened = tracked.opened
+    return Facts(
+        number=tracked.id_number,
+        opened=Place(opened.source, opened.line, opened.tid),
+        source=opened.source,
+        mptcp=tracked.mptcp,
+        fastopen=tracked.fastopen or tracked.fastopen_child,
+        missing=missing,
+        limits=limits,
+        keys=tuple(
+            (key.detail.direction, key.detail.version, key.detail.cipher, key.detail.optlen, key.result)
+            for key in tracked.keys
+        ),
+        failure=tracked.failure,
+    )
+
+
+def _role(tracked: Tracked) -> Role:
+    if tracked.connect_called:
+        return "client"
+    if tracked.listening:
+        return "listener"
+    if tracked.accepted:
+        return "server"
+    return "unknown"
+
+
+def _margin(tracked: Tracked, ordering: str | None, attempt: Attempt | None) -> tuple[float | None, Basis | None]:
+    """Return the attempt's start minus the moment ESTABLISHED is known to have been reached."""
+    if attempt is None or attempt.event.start_ns is None:
+        return None, None
+    start = attempt.event.start_ns
+    if tracked.established_ns is not None:
+        return (start - tracked.established_ns) / 1000, "observed"
+    if ordering in ("safe", "late") and attempt.proof_ns is not None:
+        return (start - attempt.proof_ns) / 1000, "inferred"
+    if ordering == "raced" and tracked.proved and tracked.proof_ns is not None:
+        return min((start - tracked.proof_ns) / 1000, 0.0), "inferred"
+    if ordering == "unordered" and attempt.result == "ok":
+        return 0.0, "inferred"  # the attempt itself shows that ESTABLISHED had been reached, not when
+    return None, None
+
+
+def _crypto(tracked: Tracked) -> tuple[str | None, str | None]:
+    good = [key for key in tracked.keys if key.result == "ok"]
+    chosen = good[0] if good else tracked.keys[-1] if tracked.keys else None
+    if chosen is None:
+        return None, None
+    return TLS_VERSIONS.get(chosen.detail.version or 0), TLS_CIPHERS.get(chosen.detail.cipher or 0)
+
+
+def seconds(ns: int | None) -> float | None:
+    return None if ns is None else ns / NS
+
+
+def _ulp(attempt: Attempt) -> UlpAttempt:
+    event = attempt.event
+    return UlpAttempt(
+        result=attempt.result,
+        state=cast(TcpState, attempt.state),
+        basis="observed" if attempt.observed else "inferred",
+        line=event.line,
+        time=seconds(event.start_ns),
+        tid=event.tid,
+        stack=event.stack,
+    )
+
+
+def _installs(tracked: Tracked, direction: str) -> tuple[KeyInstall, ...]:
+    return tuple(_install(key) for key in tracked.keys if key.detail.direction == direction)
+
+
+def _install(key: Install) -> KeyInstall:
+    return KeyInstall(key.result, key.event.line, seconds(key.event.start_ns))
+
+
+def timeline(tracked: Tracked) -> tuple[TimelineRow, ...]:
+    """Return the rows kept of a connection: its setup and end with kTLS, else its first and last call."""
+    rows = tracked.rows
+    if tracked.has_ktls or tracked.listening:
+        tracked.omitted += len(tracked.tail)
+    else:
+        rows = sorted([*rows, *tracked.tail], key=_begin)
+        if len(rows) > 2:
+            tracked.omitted += len(rows) - 2
+            rows = [rows[0], rows[-1]]
+    tracked.tail.clear()
+    return tuple(_row(row) for row in sorted(rows, key=_begin))
+
+
+def _begin(row: Row) -> tuple[int, int]:
+    event = row.event
+    return (event.line or 0, 0) if event.line is not None else (0, event.start_ns or 0)
+
+
+def _row(row: Row) -> TimelineRow:
+    event = row.event
+    duration = (event.end_ns - event.start_ns) / 1000 if event.end_ns is not None and event.start_ns is not None else None
+    is_state = event.kind is Kind.STATE
+    return TimelineRow(
+        line=event.line,
+        time=seconds(event.start_ns),
+        tid=None if is_state else event.tid,
+        call="state" if is_state else event.call,
+        text="state change in the kernel" if is_state else row.text or describe(event),
+        result=None if is_state or event.phase is Phase.BEGIN else _shown_result(event),
+        duration_us=duration,
+        state_before=cast(TcpState, row.before),
+        state_after=cast(TcpState, row.after),
+        basis="observed" if row.observed else "inferred",
+    )
+
+
+def _shown_result(event: Event) -> str | None:
+    if event.kind in (Kind.READ, Kind.WRITE, Kind.WAIT) and event.errno is None and event.result is not None:
+        return str(event.result)
+    return result_of(event)

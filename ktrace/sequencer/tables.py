@@ -1,0 +1,79 @@
+"""Descriptor tables: which number means which open file, in which process."""
+
+from ktrace.sequencer.tracked import Tracked
+
+
+class Other:
+    """Anything that is no TCP socket and no epoll: it only takes up a number."""
+
+    __slots__ = ()
+
+
+class Epoll:
+    """An epoll instance: which socket was registered under which data.
+
+    `complete` is False for one that existed before the trace: it can hold registrations nobody saw.
+    """
+
+    __slots__ = ("by_data", "by_socket", "complete", "fds")
+
+    def __init__(self, complete: bool) -> None:
+        self.complete = complete
+        self.by_data: dict[int, list[Tracked]] = {}
+        self.by_socket: dict[Tracked, tuple[int | None, int | None]] = {}
+        self.fds: dict[int, int] = {}
+
+    def add(self, socket: Tracked, data: int | None, events: int | None) -> None:
+        self.remove(socket)
+        self.by_socket[socket] = (data, events)
+        if data is not None:
+            self.by_data.setdefault(data, []).append(socket)
+
+    def remove(self, socket: Tracked) -> None:
+        known = self.by_socket.pop(socket, None)
+        if known is None or known[0] is None:
+            return
+        sharing = self.by_data.get(known[0], [])
+        if socket in sharing:
+            sharing.remove(socket)
+        if not sharing:
+            self.by_data.pop(known[0], None)
+
+    def could_report(self, socket: Tracked) -> bool:
+        """Tell whether an event of this epoll, shown only in part, could be of `socket`."""
+        return socket in self.by_socket or not self.complete
+
+
+class Pidfd:
+    """A pidfd: pidfd_getfd() takes descriptors out of its process."""
+
+    __slots__ = ("pid",)
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+
+Open = Tracked | Epoll | Other | Pidfd
+OTHER = Other()
+
+
+class Table:
+    """The descriptor table of one process, or of several that share it (CLONE_FILES)."""
+
+    __slots__ = ("cloexec", "fds", "loose", "tids")
+
+    def __init__(self) -> None:
+        self.fds: dict[int, Open] = {}
+        self.cloexec: set[int] = set()
+        self.tids: set[int] = set()
+        self.loose = False  # nobody saw how its threads came to be: they share it by assumption
+
+    def copy(self) -> "Table":
+        """Return what fork() gives the child; counts one more reference on each socket."""
+        child = Table()
+        child.fds = dict(self.fds)
+        child.cloexec = set(self.cloexec)
+        for opened in child.fds.values():
+            if isinstance(opened, Tracked):
+                opened.refs += 1
+        return child

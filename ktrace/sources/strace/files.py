@@ -1,0 +1,215 @@
+"""Opens logs: plain and compressed files, stdin, pipes, `-ff` families; yields blocks of whole records."""
+
+import glob
+import io
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple, cast
+
+from ktrace.errors import KtraceError
+from ktrace.sources.strace.scan import cut_at
+
+BLOCK = 1 << 19
+MAX_LINE = 1 << 24  # a line longer than this is no record: it is skipped and counted
+
+RECORD_HELP = "record with: ktrace record -o strace.log -- COMMAND"
+Progress = Callable[[int, int | None], None]
+
+
+class Input(NamedTuple):
+    """One trace: one file, or the files of a `strace -ff` family with the tid of each."""
+
+    name: str
+    paths: tuple[str, ...]
+    tids: tuple[int, ...] | None = None
+
+
+class Chunk(NamedTuple):
+    """A block of whole lines; `skipped` counts lines too long to be a record that stood before it."""
+
+    data: bytes
+    skipped: int = 0
+
+
+_FAMILY_MEMBER = re.compile(r"(.+)\.(\d{1,8})$")
+
+
+def inputs(paths: Sequence[str]) -> list[Input]:
+    """Group what the user named into traces: members of one `-ff` family make one."""
+    found: list[Input] = []
+    families: dict[str, list[tuple[int, str]]] = {}
+    for path in paths:
+        for member in _expand(path):
+            match = _FAMILY_MEMBER.match(_without_suffix(member))
+            # a single member of a family that was given by name is still one process of it
+            if match and (member != path or len(paths) > 1):
+                family = families.setdefault(match[1], [])
+                if not family:
+                    found.append(Input(match[1], ()))
+                family.append((int(match[2]), member))
+            else:
+                tid = int(match[2]) if match and _is_headless(member) else None
+                found.append(Input(member, (member,), None if tid is None else (tid,)))
+    return [whole for entry in found for whole in ([entry] if entry.paths else _family(entry, families))]
+
+
+def _family(entry: Input, families: dict[str, list[tuple[int, str]]]) -> list[Input]:
+    members = sorted(set(families[entry.name]))
+    paths = tuple(path for _, path in members)
+    if not all(_is_headless(path) for path in paths):
+        # numbered files whose lines carry a pid are traces of their own
+        return [Input(path, (path,)) for path in paths]
+    return [Input(entry.name, paths, tuple(tid for tid, _ in members))]
+
+
+def _without_suffix(path: str) -> str:
+    return re.sub(r"\.(?:gz|zst|xz)$", "", path)
+
+
+def _expand(path: str) -> list[str]:
+    """A name that is no file may be the stem of a family, as strace -ff -o takes it."""
+    if path == "-" or os.path.exists(path):
+        return [path]
+    members = [m for m in glob.glob(glob.escape(path) + ".*") if _FAMILY_MEMBER.match(_without_suffix(m))]
+    return sorted(members) or [path]
+
+
+_HEADED = re.compile(rb"^(?:\[pid +\d+|\d{1,8} )", re.M)
+
+
+def _is_headless(path: str) -> bool:
+    """Tell whether a file's lines have no pid, as the members of a `-ff` family."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open_log(path) as stream:
+            head = stream.read(1 << 14)
+    except (OSError, EOFError, ValueError, KtraceError):
+        return False
+    return _HEADED.search(head) is None
+
+
+def open_log(path: str) -> BinaryIO:
+    """Open a log; compression is told by its magic, not by its name."""
+    if path == "-":
+        raw: BinaryIO = sys.stdin.buffer
+    else:
+        try:
+            # a FIFO without a writer would block here for ever only if nobody ever writes: as `cat` does
+            raw = open(path, "rb")  # noqa: SIM115 - the caller closes it
+        except OSError as error:
+            raise unreadable(path, error) from None
+    buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, raw))
+    magic = buffered.peek(6)[:6]
+    return _decompressed(buffered, magic)
+
+
+def _decompressed(stream: io.BufferedReader, magic: bytes) -> BinaryIO:
+    if magic[:2] == b"\x1f\x8b":
+        import gzip
+
+        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+    if magic == b"\xfd7zXZ\0":
+        import lzma
+
+        return cast(BinaryIO, lzma.LZMAFile(stream))
+    if magic[:4] == b"\x28\xb5\x2f\xfd":
+        import zstandard
+
+        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(stream, read_across_frames=True)
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader)))
+    return stream
+
+
+def unreadable(path: str, error: Exception) -> KtraceError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return KtraceError("unreadable", f"{path}: cannot read it: {reason}", "name a readable strace log, or - for stdin")
+
+
+def chunks(path: str, progress: Progress | None = None, done_before: int = 0, total: int | None = None) -> Iterator[Chunk]:
+    """Yield a log in blocks that end where a record ends; no block is much larger than BLOCK."""
+    stream = open_log(path)
+    raw = _position_of(stream)
+    kept = b""
+    skipped = 0
+    skipping = False
+    try:
+        while data := _read(stream, path):
+            if progress:
+                progress(done_before + raw(), total)
+            if skipping:
+                _, newline, data = data.partition(b"\n")
+                if not newline:
+                    continue
+                skipping = False
+            kept += data
+            cut = cut_at(kept)
+            if cut:
+                yield Chunk(kept[:cut], skipped)
+                kept, skipped = kept[cut:], 0
+            if len(kept) > MAX_LINE:
+                # neither a record nor a wrapped one: give up what is there
+                kept, skipped, skipping = b"", skipped + 1, True
+        if kept or skipped:
+            yield Chunk(kept, skipped)
+    finally:
+        if path != "-":
+            stream.close()
+
+
+def _read(stream: BinaryIO, path: str) -> bytes:
+    try:
+        return stream.read(BLOCK)
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:  # each codec has its own exception for a damaged file
+        if isinstance(error, EOFError):
+            return b""
+        raise KtraceError(
+            "damaged-file",
+            f"{path}: cannot read on: {type(error).__name__}",
+            "the file is damaged or cut; decompress what is whole and name that",
+        ) from None
+
+
+def _position_of(stream: BinaryIO) -> Callable[[], int]:
+    """Return a function that tells how many bytes of the file were read (compressed ones, if so)."""
+    inner = getattr(stream, "fileobj", None) or getattr(stream, "_fp", None) or stream
+
+    def position() -> int:
+        try:
+            return int(inner.tell())
+        except (OSError, ValueError, AttributeError):
+            return 0
+
+    return position
+
+
+def total_size(paths: Sequence[str]) -> int | None:
+    """Return the size of all files in bytes, or None when one is a pipe."""
+    total = 0
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        total += status.st_size
+    return total
+
+
+def check_readable(entry: Input) -> None:
+    """Refuse directories and missing files before any work is done."""
+    for path in entry.paths:
+        if path == "-":
+            continue
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            raise unreadable(path, error) from None
+        if stat.S_ISDIR(mode):
+            raise KtraceError("is-directory", f"{path}: is a directory", "name the log in it; for strace -ff name its stem")

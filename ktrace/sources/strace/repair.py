@@ -1,0 +1,234 @@
+"""Mends what mail, web and editors do to a log: quotes, wraps, entities, colours, prompts, glued records.
+
+Works on the lines of one block.  A record is put together until it has its end; a line that belongs to no
+record is counted with a reason.  Only blocks in which the scanner met such a line come here.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ktrace.sources.strace import lines as grammar
+
+MAX_JOINED = 64  # lines in one record: more than any wrap makes of a record
+MAX_RECORD = 1 << 18
+MAX_BAD = 10  # remembered with their reason; all are counted
+
+
+class Repaired(NamedTuple):
+    """One record in clean form; `stack` are the lines of -k behind it."""
+
+    line: int
+    end_line: int
+    text: str
+    stack: list[str]
+
+
+_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
+_TAG = re.compile(r"</?(?:br|pre|code|p|div|span|tt|b|i|u|em|strong|font|blockquote|a|li|td|tr)\b[^>\n]*>", re.I)
+_BREAK = re.compile(r"<br\s*/?>", re.I)
+_ENTITY = re.compile(r"&(?:quot|gt|lt|amp|nbsp|apos|hellip|ldquo|rdquo|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
+_PROMPT = re.compile(r"^\s*(?:(?:>\s?)+|[#$%*;]\s+|//+\s*|\|\s?|-\s+(?=\S)|\w+@\S+[#$]\s+)+")
+_NUMBER = re.compile(r"^\s*\d{1,8}(?:\s*[:|│.)]\s*|\t+|\s+)")
+_SPACES = str.maketrans(
+    {"\xa0": " ", "\u2007": " ", "\u202f": " ", "\ufeff": "", "\u200b": "", "\t": " ", "\r": "", "\0": ""}
+)
+_START = re.compile(rf"({grammar.HEAD})(?:{grammar.CALL_NAME}\(|--- (?:SIG|stopped)|\+\+\+ |<\.\.\. \w+ resumed)")
+_STACK = re.compile(rf"(?:{grammar.STACK_LINE}|\s*/?\S+\([^()]*\) \[0x[0-9a-f]+\])\s*$")
+_MESSAGE = re.compile(rf"\s*{grammar.MESSAGE}$")
+_ATTACHED = re.compile(r"(?:\[? ?Process \d+ attached(?: \([^)]*\))?\]?|/?[\w./-]*strace: Process \d+ attached)\s*$")
+_COUNT_TABLE = re.compile(r"\s*(?:\d+\.\d+\s+\d+\.\d+\s+\d+|100\.00|% time|-{4,})")
+_QUOTE = re.compile(r'"(?:[^"\\]|\\.)*"')
+_GLUE = re.compile(
+    r"((?:\)\s*= (?:-1 E[A-Z0-9]+|-?\d+|\?|0x[0-9a-f]+)(?:<(?:[^<>]|->)*>)?"
+    r"(?: E[A-Z]+)?(?: \([^()\n]*\))*(?: <\d+\.\d+>)?|<unfinished \.\.\.>|\+\+\+ (?:exited|killed)[^+]*\+\+\+))"
+    rf"\s*(?=(?:\[pid|\d|[a-z<+-]))(?={grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|<\.\.\. \w+ resumed|\+\+\+ |--- SIG))"
+)
+_GLUED_ZERO = re.compile(rf"(\)\s*= 0)(?=[1-9]\d* +(?:(?:{grammar.TIME}) +)?{grammar.CALL_NAME}\()")
+
+
+class Assembler:
+    """Puts records together from damaged lines, and counts what it could not use."""
+
+    def __init__(self, *, numbered: bool = False) -> None:
+        self.lines = 0
+        self.understood = 0
+        self.not_understood = 0
+        self.bad: list[tuple[int, str]] = []
+        self._numbered = numbered
+        self._parts: list[str] = []
+        self._size = 0
+        self._first = 0
+        self._last = 0
+        self._complete = False
+        self._stack: list[str] = []
+        self._prefixed = False
+
+    def records(self, raw_lines: Iterable[bytes]) -> Iterator[Repaired]:
+        """Yield the records of a block in order."""
+        soft = ""
+        for number, raw in enumerate(raw_lines):
+            self.lines = number + 1
+            text, goes_on = _unquote_printable(soft + _decode(raw))
+            soft = text if goes_on else ""
+            if goes_on:
+                continue
+            for piece in self._clean(text):
+                yield from self._line(number, piece)
+        if soft:
+            yield from self._line(self.lines - 1, soft)
+        yield from self._flush()
+
+    def _clean(self, text: str) -> list[str]:
+        if text.isascii() and "\x1b" not in text and "&" not in text and "<" not in text:
+            return [text.translate(_SPACES).rstrip()]
+        text = _ANSI.sub("", text)
+        pieces = _BREAK.split(text)
+        cleaned = []
+        for piece in pieces:
+            piece = _TAG.sub("", piece)
+            if _ENTITY.search(piece):
+                piece = html.unescape(piece)
+            cleaned.append(piece.translate(_SPACES).rstrip())
+        return cleaned
+
+    def _line(self, number: int, text: str) -> Iterator[Repaired]:
+        if not text.strip():
+            return
+        if _STACK.match(text) and (self._complete or not self._parts):
+            self._stack.append(text if text.lstrip().startswith(">") else f" > {text.strip()}")
+            return
+        start = self._as_start(text)
+        if start is not None and not self._continues(start):
+            yield from self._flush()
+            self._begin(number, start)
+        elif _MESSAGE.match(text) or (not self._parts and _COUNT_TABLE.match(text)):
+            return
+        elif self._parts and not self._complete:
+            self._join(number, _PROMPT.sub("", text) if text.lstrip()[:1] == ">" else text.lstrip())
+        elif self._parts and self._is_tail(_PROMPT.sub("", text)):
+            self._join(number, _PROMPT.sub("", text).strip())
+        else:
+            yield from self._flush()
+            self._not_understood(number, "no call and no continuation of one")
+
+    def _as_start(self, text: str) -> str | None:
+        """Return the text from where a record starts, without prompts and editor's line numbers."""
+        if not self._numbered and _START.match(text):
+            return text
+        bare = _PROMPT.sub("", text)
+        unnumbered = _NUMBER.sub("", bare, count=1)
+        if self._numbered and unnumbered != bare:
+            return unnumbered if _START.match(unnumbered) else None
+        for candidate in (bare, unnumbered):
+            if _START.match(candidate):
+                return candidate
+        return None
+
+    def _continues(self, start: str) -> bool:
+        """Tell a wrapped argument that looks like a call: the log's records have a prefix and it has none."""
+        if not self._parts or self._complete or not self._prefixed:
+            return False
+        match = _START.match(start)
+        return match is not None and not match[1].strip() and not start.startswith(("+++", "---", "<..."))
+
+    def _begin(self, number: int, text: str) -> None:
+        match = _START.match(text)
+        self._prefixed = match is not None and bool(match[1].strip())
+        self._first = self._last = number
+        self._stack = []
+        self._parts = [_ATTACHED.sub("", text)]
+        self._size = len(text)
+        self._complete = _is_complete(self._parts[0])
+
+    def _join(self, number: int, text: str) -> None:
+        if len(self._parts) >= MAX_JOINED or self._size > MAX_RECORD:
+            self._not_understood(number, "a record of too many lines")
+            return
+        whole = glue(self._parts[-1] if len(self._parts) == 1 else "".join(self._parts), _ATTACHED.sub("", text))
+        self._parts = [whole]
+        self._size = len(whole)
+        self._last = number
+        self._complete = _is_complete(whole)
+
+    def _is_tail(self, text: str) -> bool:
+        """Tell whether `text` ends the words behind a result, as in `(Operation now in` + `progress)`."""
+        result = self._parts[0].rpartition(" = ")[2]
+        if result.count("(") > result.count(")"):
+            return True
+        stripped = text.strip()
+        return (stripped[:1] == "(" and ")" not in result) or re.fullmatch(r"<\d+\.\d+>", stripped) is not None
+
+    def _flush(self) -> Iterator[Repaired]:
+        if not self._parts:
+            return
+        text, self._parts = self._parts[0], []
+        pieces = unglue(text)
+        for index, piece in enumerate(pieces):
+            self.understood += 1
+            last = index == len(pieces) - 1
+            yield Repaired(self._first, self._last, piece, self._stack if last else [])
+        self._stack = []
+
+    def _not_understood(self, number: int, reason: str) -> None:
+        self.not_understood += 1
+        if len(self.bad) < MAX_BAD:
+            self.bad.append((number, reason))
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        # one byte a character keeps ASCII and the Latin-1 no-break space
+        return raw.decode("latin-1")
+
+
+def _unquote_printable(text: str) -> tuple[str, bool]:
+    """Undo quoted-printable: return the text, and whether a soft break joins the next line to it."""
+    if "=3D" not in text and "=20" not in text[-3:]:
+        return text, False
+    goes_on = text.endswith("=")
+    body = text[:-1] if goes_on else text
+    return (body if goes_on else _qp(body)), goes_on
+
+
+def _qp(text: str) -> str:
+    decoded = re.sub(r"=([0-9A-F]{2})", lambda m: chr(int(m[1], 16)), text)
+    return decoded.encode("latin-1", "replace").decode("utf-8", "replace") if not decoded.isascii() else decoded
+
+
+def _is_complete(text: str) -> bool:
+    masked = _QUOTE.sub('""', text)
+    if masked.count('"') % 2:
+        return False
+    if masked.rstrip().endswith("+++") or "--- " in masked[:80]:
+        return True
+    return grammar.whole(masked) is not None or grammar.unfinished(masked) is not None
+
+
+def glue(left: str, right: str) -> str:
+    """Join two parts of a wrapped record: a blank only where the grammar has one."""
+    masked = _QUOTE.sub('""', left)
+    in_result = re.search(r"\)\s*=", masked) is not None
+    if not in_result and "(" in masked:
+        return left + right
+    torn = left[-1:].isalnum() and right[:1].isalnum() and (left[-1:].isdigit() or left[-1:].isupper())
+    same = left[-1:].isdigit() == right[:1].isdigit()
+    return left + right if torn and same and in_result and not left.endswith(" in") else f"{left} {right}"
+
+
+def unglue(text: str) -> list[str]:
+    """Part records that lost the newline between them."""
+    if text.count("(") < 2 or ("= " not in text and "unfinished" not in text):
+        return [text]
+    # mask strings with as many characters, so that offsets stay
+    masked = _QUOTE.sub(lambda m: '"' + "_" * (len(m[0]) - 2) + '"', text)
+    cuts = sorted({m.end(1) for m in _GLUE.finditer(masked)} | {m.end(1) for m in _GLUED_ZERO.finditer(masked)})
+    parts, start = [], 0
+    for cut in cuts:
+        parts.append(text[start:cut])
+        start = cut
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
