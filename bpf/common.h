@@ -94,19 +94,6 @@ struct kt_wait_value {
 	__u32 pad;
 };
 
-/* The arguments of the classic syscall tracepoints; this layout is user space ABI of perf. */
-struct kt_enter {
-	__u64 common;
-	__u64 nr;
-	__u64 args[6];
-};
-
-struct kt_exit {
-	__u64 common;
-	__u64 nr;
-	long ret;
-};
-
 struct kt_epoll_event {
 	__u32 events;
 	__u64 data;

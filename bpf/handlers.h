@@ -3,6 +3,7 @@
  * What the probe does at each call, whatever loads it.
  *
  * The including file supplies the maps and these primitives:
+ *   ENTER_CONTEXT, EXIT_CONTEXT, ARG(), RET(): the arguments and the result of a system call
  *   kt_traced()      is this process traced
  *   kt_walk()        the TCP socket behind a descriptor of this process
  *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked()
@@ -93,16 +94,16 @@ INLINE struct kt_sockinfo *ensure_sock(const struct kt_sock *s)
 	return socks_find(s->sk);
 }
 
-INLINE int on_enter_socket(struct kt_enter *ctx)
+INLINE int on_enter_socket(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
-	__u32 type = ctx->args[1];
+	__u32 type = ARG(ctx, 1);
 
 	if (!kt_traced())
 		return 0;
-	if ((ctx->args[0] != AF_INET_ && ctx->args[0] != AF_INET6_) || (type & 0xf) != 1)
+	if ((ARG(ctx, 0) != AF_INET_ && ARG(ctx, 0) != AF_INET6_) || (type & 0xf) != 1)
 		return 0;
-	p.arg0 = (__u32)ctx->args[0] | ((__u32)ctx->args[2] << 16);
+	p.arg0 = (__u32)ARG(ctx, 0) | ((__u32)ARG(ctx, 2) << 16);
 	p.arg1 = type;
 	begin(&p, KT_SOCKET);
 	return 0;
@@ -128,7 +129,7 @@ INLINE void exit_socket(struct kt_pending *p, long ret)
 	kt_submit(r);
 }
 
-INLINE int on_enter_connect(struct kt_enter *ctx)
+INLINE int on_enter_connect(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
 	struct kt_sock s = {};
@@ -138,7 +139,7 @@ INLINE int on_enter_connect(struct kt_enter *ctx)
 
 	if (!kt_traced())
 		return 0;
-	p.fd = ctx->args[0];
+	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s))
 		return 0;
 	info = ensure_sock(&s);
@@ -156,17 +157,17 @@ INLINE int on_enter_connect(struct kt_enter *ctx)
 	put(r, &s);
 	r->fd = p.fd;
 	/* The address asked for, in place of the socket's own, which it has not got yet. */
-	bpf_probe_read_user(&family, sizeof(family), (void *)ctx->args[1]);
+	bpf_probe_read_user(&family, sizeof(family), (void *)ARG(ctx, 1));
 	if (family == AF_INET_ || family == AF_INET6_) {
 		__u16 port = 0;
 
-		bpf_probe_read_user(&port, sizeof(port), (void *)(ctx->args[1] + 2));
+		bpf_probe_read_user(&port, sizeof(port), (void *)(ARG(ctx, 1) + 2));
 		r->arg0 = family;
 		r->dport = __builtin_bswap16(port);
 		if (family == AF_INET_)
-			bpf_probe_read_user(r->daddr, 4, (void *)(ctx->args[1] + 4));
+			bpf_probe_read_user(r->daddr, 4, (void *)(ARG(ctx, 1) + 4));
 		else
-			bpf_probe_read_user(r->daddr, 16, (void *)(ctx->args[1] + 8));
+			bpf_probe_read_user(r->daddr, 16, (void *)(ARG(ctx, 1) + 8));
 	}
 	kt_submit(r);
 	return 0;
@@ -205,15 +206,15 @@ INLINE void exit_connect(struct kt_pending *p, long ret)
 	kt_submit(r);
 }
 
-INLINE int on_enter_accept(struct kt_enter *ctx, __u8 call, __u32 flags)
+INLINE int on_enter_accept(ENTER_CONTEXT *ctx, __u8 call, __u32 flags)
 {
 	struct kt_pending p = {};
 
 	if (!kt_traced())
 		return 0;
-	p.fd = ctx->args[0];
+	p.fd = ARG(ctx, 0);
 	p.arg0 = flags;
-	p.pointer = ctx->args[1];
+	p.pointer = ARG(ctx, 1);
 	begin(&p, call);
 	return 0;
 }
@@ -241,14 +242,14 @@ INLINE void exit_accept(struct kt_pending *p, long ret)
 	kt_submit(r);
 }
 
-INLINE int on_enter_listen(struct kt_enter *ctx)
+INLINE int on_enter_listen(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
 	if (!kt_traced())
 		return 0;
-	p.fd = ctx->args[0];
+	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s))
 		return 0;
 	ensure_sock(&s);
@@ -289,7 +290,7 @@ INLINE int names_tls(__u64 pointer, __u32 length)
 	return name[0] == 't' && name[1] == 'l' && name[2] == 's' && name[3] == 0;
 }
 
-INLINE void enter_ulp(struct kt_enter *ctx, struct kt_pending *p, struct kt_sock *s)
+INLINE void enter_ulp(ENTER_CONTEXT *ctx, struct kt_pending *p, struct kt_sock *s)
 {
 	struct kt_sockinfo *info = known_sock(s);
 	struct kt_record *r;
@@ -304,7 +305,7 @@ INLINE void enter_ulp(struct kt_enter *ctx, struct kt_pending *p, struct kt_sock
 	if (!info)
 		ensure_sock(s);
 	if (s->state != TCP_ESTABLISHED_ || (flags & (KT_F_TOLD_KNOWN | KT_F_TOLD)) == KT_F_TOLD_KNOWN)
-		flags |= kt_take_stack((void *)ctx, &stack);
+		flags |= kt_take_stack(ctx, &stack);
 	begin(p, KT_ULP);
 	r = start_record(KT_ULP, KT_BEGIN, p->start_ns, 0);
 	if (!r)
@@ -317,34 +318,34 @@ INLINE void enter_ulp(struct kt_enter *ctx, struct kt_pending *p, struct kt_sock
 	kt_submit(r);
 }
 
-INLINE void enter_key(struct kt_enter *ctx, struct kt_pending *p)
+INLINE void enter_key(ENTER_CONTEXT *ctx, struct kt_pending *p)
 {
 	__u32 head = 0;
 
 	/* version and cipher_type; the bytes after them are key material and stay where they are */
 	if (p->arg0 >= 4)
-		bpf_probe_read_user(&head, 4, (void *)ctx->args[3]);
+		bpf_probe_read_user(&head, 4, (void *)ARG(ctx, 3));
 	p->arg1 = head;
-	p->pointer = ctx->args[2];
+	p->pointer = ARG(ctx, 2);
 	begin(p, KT_KEY);
 }
 
-INLINE void enter_option(struct kt_enter *ctx, struct kt_pending *p, struct kt_sock *s)
+INLINE void enter_option(ENTER_CONTEXT *ctx, struct kt_pending *p, struct kt_sock *s)
 {
 	__u32 value = 0;
 
 	if (p->arg0 >= 4)
-		bpf_probe_read_user(&value, 4, (void *)ctx->args[3]);
+		bpf_probe_read_user(&value, 4, (void *)ARG(ctx, 3));
 	p->arg1 = value;
-	p->pointer = ctx->args[2];
+	p->pointer = ARG(ctx, 2);
 	ensure_sock(s);
 	begin(p, KT_SOCKOPT);
 }
 
-INLINE int on_enter_setsockopt(struct kt_enter *ctx)
+INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 {
-	__u32 level = ctx->args[1];
-	__u32 name = ctx->args[2];
+	__u32 level = ARG(ctx, 1);
+	__u32 name = ARG(ctx, 2);
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
@@ -358,9 +359,9 @@ INLINE int on_enter_setsockopt(struct kt_enter *ctx)
 	}
 	if (!kt_traced())
 		return 0;
-	p.fd = ctx->args[0];
-	p.arg0 = ctx->args[4];
-	if (level == SOL_TCP_ && name == TCP_ULP_ && !names_tls(ctx->args[3], p.arg0))
+	p.fd = ARG(ctx, 0);
+	p.arg0 = ARG(ctx, 4);
+	if (level == SOL_TCP_ && name == TCP_ULP_ && !names_tls(ARG(ctx, 3), p.arg0))
 		return 0;
 	/* A kTLS call on what is no TCP socket fails, and is none of a connection. */
 	if (!kt_walk(p.fd, &s) && !kt_any_fd())
@@ -416,10 +417,10 @@ INLINE int in_flight(__s32 fd, struct kt_sock *s)
 	return info && (info->flags & S_INFLIGHT);
 }
 
-INLINE int on_enter_getsockopt(struct kt_enter *ctx)
+INLINE int on_enter_getsockopt(ENTER_CONTEXT *ctx)
 {
-	__u32 level = ctx->args[1];
-	__u32 name = ctx->args[2];
+	__u32 level = ARG(ctx, 1);
+	__u32 name = ARG(ctx, 2);
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 	int error = level == SOL_SOCKET_ && name == SO_ERROR_;
@@ -428,24 +429,24 @@ INLINE int on_enter_getsockopt(struct kt_enter *ctx)
 		return 0;
 	if (!kt_traced())
 		return 0;
-	p.fd = ctx->args[0];
+	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
 		return 0;
-	p.pointer = ctx->args[3];
+	p.pointer = ARG(ctx, 3);
 	p.sk = s.sk;
 	p.state = s.state;
 	begin(&p, error ? KT_SO_ERROR : KT_TCP_INFO);
 	return 0;
 }
 
-INLINE int on_enter_getpeername(struct kt_enter *ctx)
+INLINE int on_enter_getpeername(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
 	if (!kt_traced())
 		return 0;
-	p.fd = ctx->args[0];
+	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
 		return 0;
 	p.sk = s.sk;
@@ -490,13 +491,13 @@ INLINE void exit_asking(struct kt_pending *p, long ret)
 	kt_submit(r);
 }
 
-INLINE int on_enter_close(struct kt_enter *ctx)
+INLINE int on_enter_close(ENTER_CONTEXT *ctx)
 {
 	struct kt_sock s = {};
 	struct kt_sockinfo *info;
 	struct kt_record *r;
 	__u64 now;
-	__s32 fd = ctx->args[0];
+	__s32 fd = ARG(ctx, 0);
 
 	if (!kt_traced() || !kt_walk(fd, &s))
 		return 0;
@@ -517,7 +518,7 @@ INLINE int on_enter_close(struct kt_enter *ctx)
 	return 0;
 }
 
-INLINE int on_enter_close_range(struct kt_enter *ctx)
+INLINE int on_enter_close_range(ENTER_CONTEXT *ctx)
 {
 	struct kt_record *r;
 	__u64 now;
@@ -528,41 +529,41 @@ INLINE int on_enter_close_range(struct kt_enter *ctx)
 	r = start_record(KT_CLOSE_RANGE, KT_WHOLE, now, now);
 	if (!r)
 		return 0;
-	r->arg0 = ctx->args[0];
-	r->arg1 = ctx->args[1];
-	r->aux_ns = ctx->args[2];
+	r->arg0 = ARG(ctx, 0);
+	r->arg1 = ARG(ctx, 1);
+	r->aux_ns = ARG(ctx, 2);
 	kt_submit(r);
 	return 0;
 }
 
-INLINE int on_enter_shutdown(struct kt_enter *ctx)
+INLINE int on_enter_shutdown(ENTER_CONTEXT *ctx)
 {
 	struct kt_sock s = {};
 	struct kt_record *r;
 	__u64 now;
 
-	if (!kt_traced() || !kt_walk(ctx->args[0], &s))
+	if (!kt_traced() || !kt_walk(ARG(ctx, 0), &s))
 		return 0;
 	now = bpf_ktime_get_ns();
 	r = start_record(KT_SHUTDOWN, KT_WHOLE, now, now);
 	if (!r)
 		return 0;
 	put(r, &s);
-	r->fd = ctx->args[0];
-	r->arg0 = ctx->args[1];
+	r->fd = ARG(ctx, 0);
+	r->arg0 = ARG(ctx, 1);
 	kt_submit(r);
 	return 0;
 }
 
 /* dup2 and dup3 close their target: that matters even when what is copied is no socket. */
-INLINE int on_enter_dup(struct kt_enter *ctx, __u8 call, __s32 target, __u32 flags)
+INLINE int on_enter_dup(ENTER_CONTEXT *ctx, __u8 call, __s32 target, __u32 flags)
 {
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
 	if (!kt_traced())
 		return 0;
-	p.fd = ctx->args[0];
+	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s) && (target < 0 || !kt_walk(target, &s)))
 		return 0;
 	p.arg0 = target;
@@ -571,14 +572,14 @@ INLINE int on_enter_dup(struct kt_enter *ctx, __u8 call, __s32 target, __u32 fla
 	return 0;
 }
 
-INLINE int on_enter_fcntl(struct kt_enter *ctx)
+INLINE int on_enter_fcntl(ENTER_CONTEXT *ctx)
 {
-	__u32 command = ctx->args[1];
+	__u32 command = ARG(ctx, 1);
 
 	if (command == 0 || command == 1030)
 		return on_enter_dup(ctx, KT_DUPFD, -1, command == 1030 ? O_CLOEXEC_ : 0);
 	if (command == 2)
-		return on_enter_dup(ctx, KT_SETFD, -1, (ctx->args[2] & 1) ? O_CLOEXEC_ : 0);
+		return on_enter_dup(ctx, KT_SETFD, -1, (ARG(ctx, 2) & 1) ? O_CLOEXEC_ : 0);
 	return 0;
 }
 
@@ -604,30 +605,30 @@ INLINE void exit_dup(struct kt_pending *p, long ret)
 	kt_submit(r);
 }
 
-INLINE int on_enter_epoll_ctl(struct kt_enter *ctx)
+INLINE int on_enter_epoll_ctl(ENTER_CONTEXT *ctx)
 {
 	struct kt_wait_value value = {};
 	struct kt_wait_key key = {};
 	struct kt_epoll_event event = {};
 	struct kt_sock s = {};
-	__s32 operation = ctx->args[1];
+	__s32 operation = ARG(ctx, 1);
 
 	if (operation != 1 && operation != 3)
 		return 0;
-	if (!kt_traced() || !kt_walk(ctx->args[2], &s))
+	if (!kt_traced() || !kt_walk(ARG(ctx, 2), &s))
 		return 0;
-	if (bpf_probe_read_user(&event, sizeof(event), (void *)ctx->args[3]))
+	if (bpf_probe_read_user(&event, sizeof(event), (void *)ARG(ctx, 3)))
 		return 0;
 	key.tgid = this_tgid();
-	key.epfd = ctx->args[0];
+	key.epfd = ARG(ctx, 0);
 	key.data = event.data;
 	value.sk = s.sk;
-	value.fd = ctx->args[2];
+	value.fd = ARG(ctx, 2);
 	waits_put(&key, &value);
 	return 0;
 }
 
-INLINE int on_enter_wait(struct kt_enter *ctx, __u8 call)
+INLINE int on_enter_wait(ENTER_CONTEXT *ctx, __u8 call)
 {
 	struct kt_pending p = {};
 
@@ -635,16 +636,16 @@ INLINE int on_enter_wait(struct kt_enter *ctx, __u8 call)
 		return 0;
 	if (call == KT_POLL || call == KT_PPOLL) {
 		p.fd = -1;
-		p.pointer = ctx->args[0];
-		p.arg0 = ctx->args[1];
+		p.pointer = ARG(ctx, 0);
+		p.arg0 = ARG(ctx, 1);
 	} else if (call == KT_SELECT || call == KT_PSELECT6) {
 		p.fd = -1;
-		p.arg0 = ctx->args[0];
-		p.pointer = ctx->args[1];
-		p.pointer2 = ctx->args[2];
+		p.arg0 = ARG(ctx, 0);
+		p.pointer = ARG(ctx, 1);
+		p.pointer2 = ARG(ctx, 2);
 	} else {
-		p.fd = ctx->args[0];
-		p.pointer = ctx->args[1];
+		p.fd = ARG(ctx, 0);
+		p.pointer = ARG(ctx, 1);
 	}
 	begin(&p, call);
 	return 0;
@@ -797,13 +798,13 @@ INLINE void exit_select(struct kt_pending *p)
 
 /* The entry stays until its records are written: the subprograms look at it. */
 #define KT_EXIT_WAIT(name, action)                                   \
-	INLINE int on_exit_##name(struct kt_exit *ctx)               \
+	INLINE int on_exit_##name(EXIT_CONTEXT *ctx)               \
 	{                                                            \
 		struct kt_pending *p = pending_find(this_tid());     \
                                                                      \
 		if (!p)                                              \
 			return 0;                                    \
-		p->arg1 = ctx->ret > 0 ? ctx->ret : 0;               \
+		p->arg1 = RET(ctx) > 0 ? RET(ctx) : 0;               \
 		if (p->arg1)                                         \
 			action;                                      \
 		pending_delete(this_tid());                          \
@@ -816,11 +817,11 @@ KT_EXIT_WAIT(select, exit_select(p))
 
 /* One exit program a family: each takes back what its entry left. */
 #define KT_EXIT(name, action)                                      \
-	INLINE int on_exit_##name(struct kt_exit *ctx)             \
+	INLINE int on_exit_##name(EXIT_CONTEXT *ctx)             \
 	{                                                          \
 		struct kt_pending *found = pending_find(this_tid()); \
 		struct kt_pending p;                               \
-		long ret = ctx->ret;                               \
+		long ret = RET(ctx);                               \
                                                                    \
 		if (!found)                                        \
 			return 0;                                  \
@@ -838,7 +839,7 @@ KT_EXIT(setsockopt, exit_setsockopt(&p, ret))
 KT_EXIT(asking, exit_asking(&p, ret))
 KT_EXIT(dup, exit_dup(&p, ret))
 
-INLINE int on_enter_io_uring(struct kt_enter *ctx)
+INLINE int on_enter_io_uring(ENTER_CONTEXT *ctx)
 {
 	struct kt_record *r;
 	__u64 now;
@@ -850,7 +851,7 @@ INLINE int on_enter_io_uring(struct kt_enter *ctx)
 	r = start_record(KT_IO_URING, KT_WHOLE, now, now);
 	if (!r)
 		return 0;
-	r->fd = ctx->args[0];
+	r->fd = ARG(ctx, 0);
 	kt_submit(r);
 	return 0;
 }

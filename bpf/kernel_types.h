@@ -73,7 +73,35 @@ struct signal_struct {
 	atomic_t live;
 } CORE;
 
+#ifdef KT_X86
+struct pt_regs {
+	unsigned long r10, r9, r8, bp, dx, si, di, orig_ax, ip, sp;
+} CORE;
+
+struct thread_info {
+	unsigned int status;
+} CORE;
+#endif
+
+#ifdef KT_ARM64
+struct user_pt_regs {
+	__u64 regs[31];
+	__u64 sp, pc;
+} CORE;
+
+struct pt_regs {
+	struct user_pt_regs user_regs;
+	__u64 orig_x0;
+	int syscallno;
+} CORE;
+
+struct thread_info {
+	unsigned long flags;
+} CORE;
+#endif
+
 struct task_struct {
+	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	struct files_struct *files;

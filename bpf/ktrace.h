@@ -105,6 +105,8 @@ struct kt_counters {
 	__u64 stacks;	    /* stack slots given out */
 };
 
+#define KT_SYSCALLS 512 /* above every system call number that matters */
+
 #define KT_STACKS 256
 #define KT_STACK_BYTES 8192
 

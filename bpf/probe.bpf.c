@@ -19,6 +19,45 @@
 
 #define SUBPROGRAM __attribute__((noinline))
 
+/* Raw system call tracepoints: enter has (registers, number), exit has (registers, result). */
+#define ENTER_CONTEXT struct bpf_raw_tracepoint_args
+#define EXIT_CONTEXT struct bpf_raw_tracepoint_args
+#define REGS(c) ((struct pt_regs *)(c)->args[0])
+#define RET(c) ((long)(c)->args[1])
+
+#ifdef KT_X86
+#define ARG(c, n) BPF_CORE_READ(REGS(c), ARG_##n)
+#define ARG_0 di
+#define ARG_1 si
+#define ARG_2 dx
+#define ARG_3 r10
+#define ARG_4 r8
+#define ARG_5 r9
+#define CALL_NUMBER(c) BPF_CORE_READ(REGS(c), orig_ax)
+#define REG_IP(r) BPF_CORE_READ(r, ip)
+#define REG_SP(r) BPF_CORE_READ(r, sp)
+#define REG_BP(r) BPF_CORE_READ(r, bp)
+/* TS_COMPAT: a 32-bit call has other numbers and arguments */
+#define FOREIGN_ABI(task) (BPF_CORE_READ(task, thread_info.status) & 2)
+#endif
+
+#ifdef KT_ARM64
+#define ARG(c, n) ARG_##n(REGS(c))
+/* the first register holds the result at exit, and its argument is kept beside */
+#define ARG_0(r) BPF_CORE_READ(r, orig_x0)
+#define ARG_1(r) BPF_CORE_READ(r, user_regs.regs[1])
+#define ARG_2(r) BPF_CORE_READ(r, user_regs.regs[2])
+#define ARG_3(r) BPF_CORE_READ(r, user_regs.regs[3])
+#define ARG_4(r) BPF_CORE_READ(r, user_regs.regs[4])
+#define ARG_5(r) BPF_CORE_READ(r, user_regs.regs[5])
+#define CALL_NUMBER(c) BPF_CORE_READ(REGS(c), syscallno)
+#define REG_IP(r) BPF_CORE_READ(r, user_regs.pc)
+#define REG_SP(r) BPF_CORE_READ(r, user_regs.sp)
+#define REG_BP(r) BPF_CORE_READ(r, user_regs.regs[29])
+/* TIF_32BIT */
+#define FOREIGN_ABI(task) (BPF_CORE_READ(task, thread_info.flags) & (1 << 22))
+#endif
+
 #define MAP(name, kind, entries, keytype, valuetype)  \
 	struct {                                      \
 		__uint(type, kind);                   \
@@ -107,11 +146,18 @@ yes:
 	return 1;
 }
 
-INLINE int kt_traced(void)
+INLINE int process_traced(void)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 
 	return bpf_map_lookup_elem(&traced, &tgid) || joins(tgid);
+}
+
+INLINE int kt_traced(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return process_traced() && !FOREIGN_ABI(task);
 }
 
 INLINE int kt_any_fd(void)
@@ -355,48 +401,19 @@ INLINE int kt_moved_data(const struct kt_sock *s)
 	return written > 1 || BPF_CORE_READ(tp, copied_seq) != unread_from;
 }
 
-#ifdef KT_X86
-struct pt_regs {
-	unsigned long bp, ip, sp;
-} CORE;
-#define REG_IP(r) BPF_CORE_READ(r, ip)
-#define REG_SP(r) BPF_CORE_READ(r, sp)
-#define REG_BP(r) BPF_CORE_READ(r, bp)
-#endif
-
-#ifdef KT_ARM64
-struct user_pt_regs {
-	__u64 regs[31];
-	__u64 sp, pc;
-} CORE;
-struct pt_regs {
-	union {
-		struct user_pt_regs user_regs;
-	};
-} CORE;
-#define REG_IP(r) BPF_CORE_READ(r, user_regs.pc)
-#define REG_SP(r) BPF_CORE_READ(r, user_regs.sp)
-#define REG_BP(r) BPF_CORE_READ(r, user_regs.regs[29])
-#endif
-
-enum bpf_func_id___known { BPF_FUNC_task_pt_regs___known = 175 };
-
 /* Copy registers and the top of the user stack; the unwinding is done after the fact. */
-INLINE __u16 kt_take_stack(void *ctx, __u32 *slot)
+INLINE __u16 kt_take_stack(ENTER_CONTEXT *ctx, __u32 *slot)
 {
 	struct kt_counters *c = counts();
 	struct kt_stack *copy;
-	struct pt_regs *regs;
+	struct pt_regs *regs = REGS(ctx);
 
 	if (!c || c->stacks >= KT_STACKS)
-		return 0;
-	if (!bpf_core_enum_value_exists(enum bpf_func_id___known, BPF_FUNC_task_pt_regs___known))
 		return 0;
 	*slot = __sync_fetch_and_add(&c->stacks, 1);
 	copy = bpf_map_lookup_elem(&stacks, slot);
 	if (!copy)
 		return 0;
-	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	copy->ip = REG_IP(regs);
 	copy->sp = REG_SP(regs);
 	copy->bp = REG_BP(regs);
@@ -412,17 +429,43 @@ INLINE __u16 kt_take_stack(void *ctx, __u32 *slot)
 
 #include "handlers.h"
 
-#define ENTER(name, call)                       \
-	SEC("tracepoint")                       \
-	int enter_##name(struct kt_enter *ctx)  \
-	{                                       \
-		return call;                    \
+/*
+ * Two programs see every system call of the machine and hand the few that matter on, by number: user
+ * space fills the two tables.  Attaching to each call's own tracepoint would need tracefs, and detaching
+ * would take 70 ms for each.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, KT_SYSCALLS);
+	__type(key, __u32);
+	__type(value, __u32);
+} entries SEC(".maps"), exits SEC(".maps");
+
+SEC("raw_tracepoint")
+int any_enter(struct bpf_raw_tracepoint_args *ctx)
+{
+	bpf_tail_call(ctx, &entries, ctx->args[1]);
+	return 0;
+}
+
+SEC("raw_tracepoint")
+int any_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	bpf_tail_call(ctx, &exits, CALL_NUMBER(ctx));
+	return 0;
+}
+
+#define ENTER(name, call)                                       \
+	SEC("raw_tracepoint")                                   \
+	int enter_##name(struct bpf_raw_tracepoint_args *ctx)   \
+	{                                                       \
+		return call;                                    \
 	}
 
 ENTER(socket, on_enter_socket(ctx))
 ENTER(connect, on_enter_connect(ctx))
 ENTER(accept, on_enter_accept(ctx, KT_ACCEPT, 0))
-ENTER(accept4, on_enter_accept(ctx, KT_ACCEPT4, ctx->args[3]))
+ENTER(accept4, on_enter_accept(ctx, KT_ACCEPT4, ARG(ctx, 3)))
 ENTER(listen, on_enter_listen(ctx))
 ENTER(setsockopt, on_enter_setsockopt(ctx))
 ENTER(getsockopt, on_enter_getsockopt(ctx))
@@ -431,8 +474,8 @@ ENTER(close, on_enter_close(ctx))
 ENTER(close_range, on_enter_close_range(ctx))
 ENTER(shutdown, on_enter_shutdown(ctx))
 ENTER(dup, on_enter_dup(ctx, KT_DUP, -1, 0))
-ENTER(dup2, on_enter_dup(ctx, KT_DUP2, ctx->args[1], 0))
-ENTER(dup3, on_enter_dup(ctx, KT_DUP3, ctx->args[1], ctx->args[2]))
+ENTER(dup2, on_enter_dup(ctx, KT_DUP2, ARG(ctx, 1), 0))
+ENTER(dup3, on_enter_dup(ctx, KT_DUP3, ARG(ctx, 1), ARG(ctx, 2)))
 ENTER(fcntl, on_enter_fcntl(ctx))
 ENTER(epoll_ctl, on_enter_epoll_ctl(ctx))
 ENTER(epoll_wait, on_enter_wait(ctx, KT_EPOLL_WAIT))
@@ -444,11 +487,11 @@ ENTER(select, on_enter_wait(ctx, KT_SELECT))
 ENTER(pselect6, on_enter_wait(ctx, KT_PSELECT6))
 ENTER(io_uring_enter, on_enter_io_uring(ctx))
 
-#define LEAVE(name)                            \
-	SEC("tracepoint")                      \
-	int exit_of_##name(struct kt_exit *ctx) \
-	{                                      \
-		return on_exit_##name(ctx);    \
+#define LEAVE(name)                                             \
+	SEC("raw_tracepoint")                                   \
+	int exit_of_##name(struct bpf_raw_tracepoint_args *ctx) \
+	{                                                       \
+		return on_exit_##name(ctx);                     \
 	}
 
 LEAVE(socket)
@@ -462,10 +505,6 @@ LEAVE(epoll)
 LEAVE(poll)
 LEAVE(select)
 
-/*
- * Raw tracepoints: a classic one is skipped while any other BPF program runs on the CPU, and a state
- * change arrives in softirq, on top of whatever was running.
- */
 SEC("raw_tracepoint")
 int state_change(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -486,7 +525,7 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	__u32 value = 0;
 	__u64 now;
 
-	if (!kt_traced() || !c)
+	if (!process_traced() || !c)
 		return 0;
 	if (tgid != BPF_CORE_READ(parent, tgid)) {
 		if (!c->follow)
@@ -513,7 +552,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct kt_record *r;
 	__u64 now;
 
-	if (!kt_traced())
+	if (!process_traced())
 		return 0;
 	now = bpf_ktime_get_ns();
 	r = start_record(KT_EXEC, KT_WHOLE, now, now);

@@ -1,9 +1,7 @@
-"""Which program of the probe hangs on which tracepoint, and attaching them all.
-
-Exits come before entries, so that no call is seen beginning whose end is not.
-"""
+"""Which program of the probe handles which call, and attaching them all."""
 
 import os
+import struct
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -30,7 +28,6 @@ class Syscall(NamedTuple):
     name: str
     exit_program: str | None
     family: Family
-    optional: bool = False  # not on every architecture or kernel
 
 
 SYSCALLS = (
@@ -43,27 +40,31 @@ SYSCALLS = (
     Syscall("getsockopt", "asking", "getsockopt"),
     Syscall("getpeername", "asking", "getsockopt"),
     Syscall("close", None, "close"),
-    Syscall("close_range", None, "close", optional=True),
+    Syscall("close_range", None, "close"),
     Syscall("shutdown", None, "close"),
     Syscall("dup", "dup", "dup"),
-    Syscall("dup2", "dup", "dup", optional=True),
+    Syscall("dup2", "dup", "dup"),
     Syscall("dup3", "dup", "dup"),
     Syscall("fcntl", "dup", "dup"),
     Syscall("epoll_ctl", None, "wait"),
-    Syscall("epoll_wait", "epoll", "wait", optional=True),
+    Syscall("epoll_wait", "epoll", "wait"),
     Syscall("epoll_pwait", "epoll", "wait"),
-    Syscall("epoll_pwait2", "epoll", "wait", optional=True),
-    Syscall("poll", "poll", "wait", optional=True),
+    Syscall("epoll_pwait2", "epoll", "wait"),
+    Syscall("poll", "poll", "wait"),
     Syscall("ppoll", "poll", "wait"),
-    Syscall("select", "select", "wait", optional=True),
+    Syscall("select", "select", "wait"),
     Syscall("pselect6", "select", "wait"),
-    Syscall("io_uring_enter", None, "wait", optional=True),
+    Syscall("io_uring_enter", None, "wait"),
 )
-STATE = ("state_change", "sock", "inet_sock_set_state")
-PROCESS = (
-    ("process_fork", "sched", "sched_process_fork"),
-    ("process_exec", "sched", "sched_process_exec"),
-    ("process_exit", "sched", "sched_process_exit"),
+# What the programs of either loader hang on, in the order of attaching: exits before entries, so
+# that no call is seen beginning whose end is not.
+RAW_TRACEPOINTS = (
+    ("state_change", "inet_sock_set_state"),
+    ("process_fork", "sched_process_fork"),
+    ("process_exec", "sched_process_exec"),
+    ("process_exit", "sched_process_exit"),
+    ("any_exit", "sys_exit"),
+    ("any_enter", "sys_enter"),
 )
 
 
@@ -87,76 +88,39 @@ class Attached:
             os.close(self._fds.pop())
 
 
-def attach(
-    loaded: Loaded, raw: bool, extra: Iterable[Syscall] = ()
-) -> tuple[Attached, set[Family]]:
-    """Attach everything; return it with the families that are covered.
-
-    `raw`: state and process programs are written for raw tracepoints.
-    """
-    tracefs = kernel.Tracefs()
+def attach(loaded: Loaded, syscalls: Iterable[Syscall] = SYSCALLS) -> Attached:
+    """Attach everything, or nothing."""
     attached = Attached()
     try:
-        for program, category, name in (STATE, *PROCESS):
-            _attach_kernel(loaded, attached, tracefs, program, category, name, raw)
-        covered: set[Family] = {"process"}
-        for syscall in (*SYSCALLS, *extra):
-            if _attach_syscall(loaded, attached, tracefs, syscall):
-                covered.add(syscall.family)
+        fill_tables(loaded, syscalls)
+        for program, tracepoint in RAW_TRACEPOINTS:
+            fd = loaded.program(program)
+            attached.add(fd, kernel.attach_raw_tracepoint(fd, tracepoint))
     except OSError as error:
         attached.close()
         raise KtraceError(
             "bpf-attach",
             f"the probe cannot be attached: {error.strerror}",
-            "it needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs; see `ktrace doctor`",
+            "it needs root, or CAP_BPF and CAP_PERFMON; see `ktrace doctor`",
         ) from None
     except KtraceError:
         attached.close()
         raise
-    finally:
-        tracefs.close()
-    return attached, covered
+    return attached
 
 
-def _attach_kernel(
-    loaded: Loaded,
-    attached: Attached,
-    tracefs: kernel.Tracefs,
-    program: str,
-    category: str,
-    name: str,
-    raw: bool,
-) -> None:
-    fd = loaded.program(program)
-    if raw:
-        attached.add(fd, kernel.attach_raw_tracepoint(fd, name))
-        return
-    number = tracefs.number(category, name)
-    if number is None:
-        raise _missing(f"{category}:{name}")
-    attached.add(fd, kernel.attach_tracepoint(fd, number))
-
-
-def _attach_syscall(
-    loaded: Loaded, attached: Attached, tracefs: kernel.Tracefs, syscall: Syscall
-) -> bool:
-    halves = [("enter", f"enter_{syscall.name}")]
-    if syscall.exit_program is not None:
-        halves.insert(0, ("exit", f"exit_of_{syscall.exit_program}"))
-    for half, program in halves:
-        number = tracefs.number("syscalls", f"sys_{half}_{syscall.name}")
+def fill_tables(loaded: Loaded, syscalls: Iterable[Syscall]) -> None:
+    """Tell the probe which program handles which system call, by this machine's numbers."""
+    numbers = kernel.SYSCALLS[kernel.architecture()]
+    entries, exits = loaded.map("entries"), loaded.map("exits")
+    for syscall in syscalls:
+        number = numbers.get(syscall.name)
         if number is None:
-            if syscall.optional:
-                return False
-            raise _missing(f"syscalls:sys_{half}_{syscall.name}")
-        fd = loaded.program(program)
-        attached.add(fd, kernel.attach_tracepoint(fd, number))
-    return True
+            continue
+        if syscall.exit_program is not None:
+            _put(exits, number, loaded.program(f"exit_of_{syscall.exit_program}"))
+        _put(entries, number, loaded.program(f"enter_{syscall.name}"))
 
 
-def _missing(name: str) -> KtraceError:
-    return KtraceError(
-        "no-tracepoint",
-        f"this kernel has no tracepoint {name}",
-        "it needs CONFIG_FTRACE_SYSCALLS and Linux 5.8 or later; use `ktrace record` here",
-    )
+def _put(table: int, number: int, program: int) -> None:
+    kernel.map_update(table, struct.pack("=I", number), struct.pack("=I", program))
