@@ -60,7 +60,7 @@ class PermissionDenied(ConnectionRule):
     def words(self, fold: Fold, trace: TraceFacts) -> Words:
         option = fold.cause[0] if len(fold.cause) == 3 else "setsockopt"
         return Words(
-            message=f"{option} was refused for want of permission ({fold.result})",
+            message=f"permission denied for {option} ({fold.result})",
             why="neither TCP nor the tls ULP gives this answer: a seccomp filter, a security module"
             " (SELinux, AppArmor) or a BPF program on the cgroup refused the call",
             outcome=sentences(became(fold)),

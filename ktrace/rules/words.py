@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ktrace.findings import Outcome
-from ktrace.rules.fold import Fold
+from ktrace.rules.fold import OTHERS, Fold
 
 # Past tense, so that one form serves one connection and many.
 _BECAME: tuple[tuple[Outcome, str], ...] = (
@@ -54,7 +54,8 @@ def became(fold: Fold) -> str:
     if fold.count == 1:
         return f"the connection {parts[0][1]}"
     if len(parts) == 1 and parts[0][0] == fold.count:
-        return f"all {plural(fold.count, 'connection')} {parts[0][1]}"
+        everyone = "both connections" if fold.count == 2 else f"all {fold.count:,} connections"
+        return f"{everyone} {parts[0][1]}"
     counted = ", ".join(f"{count:,} {text}" for count, text in parts)
     return f"of {plural(fold.count, 'connection')}, {counted}"
 
@@ -83,5 +84,5 @@ def to_peers(fold: Fold, most: int = 3) -> str:
         return ""
     shown = [f"{name} ({fold.peers[name]:,})" for name in names[:most]]
     if len(names) > most:
-        shown.append(f"{len(names) - most} more")
+        shown.append("many more" if OTHERS in names else f"{len(names) - most} more")
     return f"peers: {', '.join(shown)}"
