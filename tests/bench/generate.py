@@ -1,8 +1,8 @@
 """Writes the log of a proxy as `strace -f -ttt -T -yy` would: deterministic, with its truth.
 
 Many threads take clients, connect to backends and set kTLS up on them; one line in ten opens,
-connects, configures, watches or closes a socket, the rest moves data.  Some calls are split by calls
-of other threads.
+connects, configures, watches or closes a socket, the rest moves data.  Some calls are split by
+calls of other threads.
 """
 
 import argparse
@@ -260,8 +260,8 @@ def _next_line(world: World, thread: Thread, texts: list[str], ending: bool) -> 
     rng = world.rng
     lasted = f"<0.{rng.randrange(9, 400):06d}>"
     if thread.pending is not None:
-        step, thread.pending = thread.pending, None
-        return f"<... {step.name} resumed>{step.exit}) = {step.result} {lasted}"
+        done, thread.pending = thread.pending, None
+        return f"<... {done.name} resumed>{done.exit}) = {done.result} {lasted}"
     step = _next_step(world, thread, texts, ending)
     if step is None:
         return None
