@@ -1,0 +1,1 @@
+"""What the HTML pages show, worked out from a Report before any template runs."""
