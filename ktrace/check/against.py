@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from ktrace.check.case import Case
-from ktrace.check.counts import Counts
+from ktrace.check.counts import Counts, Group
 from ktrace.check.result import RateChange, RuleResult, Verdict
 from ktrace.check.statistics import MOST, Worse, fisher, shown_with
 from ktrace.check.words import NO_ULP_HELP, RECORD, figure, probability, show
-from ktrace.findings import Connection, Rate
+from ktrace.findings import Rate
 from ktrace.statistics import wilson
 
 Pair = tuple[int, int]
@@ -18,22 +18,24 @@ Pair = tuple[int, int]
 class Kind(msgspec.Struct, frozen=True):
     """A rate that must not get worse.
 
-    `of` takes k and n from counts, `bad` tells the connections that make it worse, and `waived` the
+    `of` takes k and n from counts, `bad` tells the groups that make it worse, and `waived` the
     finding whose waivers excuse them ("" any cause, None nothing).
     """
 
     rule: str
     name: str
+    words: str
     title: str
     worse: Worse
     of: Callable[[Counts], Pair]
-    bad: Callable[[Connection], bool]
+    bad: Callable[[Group], bool]
     waived: str | None
 
 
 KINDS = (
     Kind(
         "race_rate",
+        "raced",
         "raced",
         "race rate not worse",
         "higher",
@@ -44,6 +46,7 @@ KINDS = (
     Kind(
         "unordered_rate",
         "latent race",
+        "with a latent race",
         "latent race rate not worse",
         "higher",
         lambda c: (c.unordered, c.client_tried),
@@ -53,6 +56,7 @@ KINDS = (
     Kind(
         "fallback_rate",
         "fallback",
+        "fell back",
         "fallback rate not worse",
         "higher",
         lambda c: (c.fallback, c.decided),
@@ -62,24 +66,27 @@ KINDS = (
     Kind(
         "attempt_rate",
         "kTLS tried",
+        "tried kTLS",
         "kTLS still tried",
         "lower",
         lambda c: (c.client_tried, c.client_up),
-        lambda c: c.role == "client" and not c.has_ktls,
+        lambda c: c.role == "client" and not c.tried,
         None,
     ),
     Kind(
         "server_attempt_rate",
         "kTLS tried, accepted",
+        "accepted connections tried kTLS",
         "kTLS still tried on accepted connections",
         "lower",
         lambda c: (c.server_tried, c.server_up),
-        lambda c: c.role == "server" and not c.has_ktls,
+        lambda c: c.role == "server" and not c.tried,
         None,
     ),
     Kind(
         "tx_rate",
         "TX installed",
+        "with TX keys",
         "TX keys still installed",
         "lower",
         lambda c: (c.offloaded + c.tx_only, c.came_up),
@@ -89,6 +96,7 @@ KINDS = (
     Kind(
         "rx_rate",
         "RX installed",
+        "with RX keys",
         "RX keys still installed",
         "lower",
         lambda c: (c.offloaded + c.rx_only, c.came_up),
@@ -137,7 +145,7 @@ def compare(case: Case) -> Iterator[tuple[RuleResult, RateChange]]:
                 yield _compare(case, sides)
 
 
-def _excused(case: Case, kind: Kind) -> frozenset[str]:
+def _excused(case: Case, kind: Kind) -> frozenset[int]:
     if kind.waived is None:
         return frozenset()
     return case.excuses.of(kind.waived) if kind.waived else case.excuses.causes()
@@ -184,11 +192,11 @@ def _result(
         rule=kind.rule,
         title=kind.title,
         verdict=verdict,
-        candidate=figure(sides.candidate, kind.name),
+        candidate=figure(sides.candidate, kind.words),
         message=message,
         help=help_text or show(failed),
         scope=sides.scope,
-        baseline=figure(sides.baseline, kind.name),
+        baseline=figure(sides.baseline, kind.words),
         rate=sides.candidate,
         baseline_rate=sides.baseline,
         p=p,

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from ktrace.check.counts import Counts, RunCounts, count, peer_of
+from ktrace.check.counts import Counts, Group, RunCounts
 from ktrace.check.policy import Policy
 from ktrace.check.run import HOST_CODE, Run
 from ktrace.check.waivers import Excuses
-from ktrace.findings import Connection, Evidence
+from ktrace.findings import Evidence
 
 EVIDENCE_LINES = 8
 
@@ -35,7 +35,7 @@ class Case:
         return self.candidate.has(HOST_CODE)
 
     def scopes(
-        self, key: str, excused: frozenset[str], count_of: str = "attempted"
+        self, key: str, excused: frozenset[int], count_of: str = "attempted"
     ) -> list[Scoped]:
         """Return the scopes of a key, without the general one where named peers took everything."""
         named = self.policy.named(key)
@@ -48,11 +48,9 @@ class Case:
             scopes.append(Scoped(scope, value, raw, _of(kept, scope, named)))
         return scopes
 
-    def _without(self, excused: frozenset[str]) -> RunCounts:
-        if not excused:
-            return self.candidate.counts
-        listed = self.candidate.connections()
-        return self.candidate.counts.without(count(c for c in listed if c.id in excused))
+    def _without(self, excused: frozenset[int]) -> RunCounts:
+        counts = self.candidate.counts
+        return counts.without(self.candidate.census.counts(excused)) if excused else counts
 
     def baseline_counts(self, key: str, scope: str | None) -> Counts | None:
         if self.baseline is None:
@@ -63,18 +61,18 @@ class Case:
         self,
         key: str,
         scope: str | None,
-        excused: frozenset[str],
-        wanted: Callable[[Connection], bool],
+        excused: frozenset[int],
+        wanted: Callable[[Group], bool],
     ) -> tuple[str, ...]:
-        """Return the ids in a scope for which `wanted` holds, without the excused ones."""
+        """Return the ids of the wanted groups in a scope, without the excused ones."""
         named = self.policy.named(key)
-        return tuple(
-            connection.id
-            for connection in self.candidate.connections()
-            if wanted(connection)
-            and connection.id not in excused
-            and _inside(peer_of(connection), scope, named)
-        )
+
+        def inside(group: Group) -> bool:
+            here = group.peer not in named if scope is None else group.peer == scope
+            return here and wanted(group)
+
+        numbers = self.candidate.census.numbers(inside)
+        return tuple(f"c{number}" for number in numbers if number not in excused)
 
     def evidence(
         self, connections: Iterable[str], codes: Iterable[str] | None = None
@@ -104,7 +102,3 @@ class Case:
 
 def _of(counts: RunCounts, scope: str | None, named: tuple[str, ...]) -> Counts:
     return counts.rest(named) if scope is None else counts.peer(scope)
-
-
-def _inside(peer: str | None, scope: str | None, named: tuple[str, ...]) -> bool:
-    return peer not in named if scope is None else peer == scope

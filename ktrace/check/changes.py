@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 from ktrace.check.case import EVIDENCE_LINES, Case
+from ktrace.check.counts import number as number_of
 from ktrace.check.result import FindingChange, RuleResult, Verdict
 from ktrace.check.run import HOST_CODE, SEVERITIES, KnownFinding
 from ktrace.check.words import RECORD, ids, number
@@ -66,9 +67,8 @@ def _hit(
     if not finding.connections:  # about the trace, so of no peer
         elsewhere = scope is not None or case.excuses.covers(finding.code, ())
         return None if elsewhere else ()
-    wanted = frozenset(finding.connections)
-    excused = case.excuses.of(finding.code)
-    return case.connections("forbid", scope, excused, lambda c: c.id in wanted) or None
+    inside = case.connections("forbid", scope, case.excuses.of(finding.code), lambda _: True)
+    return tuple(sorted(set(finding.connections).intersection(inside), key=number_of)) or None
 
 
 def _words(finding: Finding, connections: tuple[str, ...]) -> str:

@@ -4,18 +4,24 @@ They are taken while a trace is read, so a check needs no list of connections; a
 earlier run that left some out of its list still has them in its peers.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from ktrace.errors import KtraceError
-from ktrace.findings import Connection, Report
+from ktrace.findings import Connection, Ordering, Outcome, Report, Role
 from ktrace.tally import peer_key
 from ktrace.timelines import Judged
 
 # An attempt of unknown order that ended in one of these may have been a race.
 _RACE_RESULTS = frozenset({"ENOTCONN", "ENOTSUPP", None})
+
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,26 +33,42 @@ class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
     of unknown ordering that may have lost a race.
     """
 
-    connections: int = 0
-    attempted: int = 0
-    clients: int = 0
-    client_up: int = 0
-    client_tried: int = 0
-    server_up: int = 0
-    server_tried: int = 0
-    offloaded: int = 0
-    tx_only: int = 0
-    rx_only: int = 0
-    fallback: int = 0
-    ulp_only: int = 0
-    raced: int = 0
-    unordered: int = 0
-    order_known: int = 0
-    order_unknown: int = 0
-    maybe_raced: int = 0
+    connections: Count = 0
+    attempted: Count = 0
+    clients: Count = 0
+    client_up: Count = 0
+    client_tried: Count = 0
+    server_up: Count = 0
+    server_tried: Count = 0
+    offloaded: Count = 0
+    tx_only: Count = 0
+    rx_only: Count = 0
+    fallback: Count = 0
+    ulp_only: Count = 0
+    raced: Count = 0
+    unordered: Count = 0
+    order_known: Count = 0
+    order_unknown: Count = 0
+    maybe_raced: Count = 0
 
     def __sub__(self, other: "Counts") -> "Counts":
         return Counts(*(getattr(self, f) - getattr(other, f) for f in self.__struct_fields__))
+
+    def fault(self) -> str | None:
+        """Say which count is larger than the one it is a part of."""
+        pairs = (
+            ("attempted", "connections"),
+            ("clients", "connections"),
+            ("client_tried", "client_up"),
+            ("server_tried", "server_up"),
+            ("raced", "client_tried"),
+            ("unordered", "client_tried"),
+            ("came_up", "attempted"),
+        )
+        for part, whole in pairs:
+            if getattr(self, part) > getattr(self, whole):
+                return f"{part} is larger than {whole}"
+        return None
 
     @property
     def decided(self) -> int:
@@ -82,34 +104,70 @@ class RunCounts(msgspec.Struct, frozen=True):
         return left
 
 
-class Counting:
-    """Counts connections as they end; memory grows with the number of peers only."""
+class Group(NamedTuple):
+    """What connections have in common that rules tell apart; `doubtful`: may have lost a race."""
 
-    def __init__(self) -> None:
-        self._total: Counter[str] = Counter()
-        self._peers: dict[str, Counter[str]] = {}
+    role: Role
+    peer: str | None
+    outcome: Outcome
+    ordering: Ordering | None
+    tried: bool
+    doubtful: bool
+
+
+class Census:
+    """The numbers of the connections in each group, taken as they end.
+
+    Eight bytes a connection: a check of a long trace must not need its connections in memory.
+    """
+
+    def __init__(self, connections: Iterable[Connection] = ()) -> None:
+        self._groups: dict[Group, array[int]] = {}
+        for connection in connections:
+            self.add(connection)
 
     def add(self, connection: Connection) -> None:
-        marks = tuple(_marks(connection))
-        self._total.update(marks)
-        peer = peer_of(connection)
-        if peer is not None and marks:
-            self._peers.setdefault(peer, Counter()).update(marks)
+        """Take a connection; listeners are none."""
+        if connection.role != "listener":
+            self._groups.setdefault(_group(connection), array("Q")).append(number(connection.id))
 
     def add_judged(self, judged: Judged) -> None:
         self.add(judged.connection)
 
-    def finish(self) -> RunCounts:
-        peers = {peer: Counts(**self._peers[peer]) for peer in sorted(self._peers)}
-        return RunCounts(Counts(**self._total), peers)
+    def counts(self, only: frozenset[int] | None = None) -> RunCounts:
+        """Count all connections, or those with some numbers."""
+        total: Counter[str] = Counter()
+        peers: dict[str, Counter[str]] = {}
+        for group, numbers in self._groups.items():
+            n = len(numbers) if only is None else sum(1 for number in numbers if number in only)
+            marks = dict.fromkeys(_marks(group), n) if n else {}
+            total.update(marks)
+            if group.peer is not None and marks:
+                peers.setdefault(group.peer, Counter()).update(marks)
+        return RunCounts(Counts(**total), {peer: Counts(**peers[peer]) for peer in sorted(peers)})
+
+    def numbers(self, wanted: Callable[[Group], bool]) -> list[int]:
+        """Return the numbers of the connections in the wanted groups, in the order of opening."""
+        found = (numbers for group, numbers in self._groups.items() if wanted(group))
+        return sorted(chain.from_iterable(found))
 
 
-def count(connections: Iterable[Connection]) -> RunCounts:
-    """Count a list of connections."""
-    counting = Counting()
-    for connection in connections:
-        counting.add(connection)
-    return counting.finish()
+def number(connection_id: str) -> int:
+    """Return 12 of "c12"; ValueError where it is none."""
+    return int(connection_id.removeprefix("c"))
+
+
+def _group(connection: Connection) -> Group:
+    ordering = connection.ordering
+    doubtful = ordering == "unknown" and any(a.result in _RACE_RESULTS for a in connection.ulp)
+    return Group(
+        connection.role,
+        peer_of(connection),
+        connection.outcome,
+        ordering,
+        connection.has_ktls,
+        doubtful,
+    )
 
 
 def peer_of(connection: Connection) -> str | None:
@@ -122,52 +180,45 @@ def peer_of(connection: Connection) -> str | None:
     return connection.peer if key is None else key[1]
 
 
-def counts_of(report: Report) -> RunCounts:
+def counts_of(report: Report, census: Census) -> RunCounts:
     """Count a report; connections without kTLS calls that its list leaves out are in its peers."""
-    listed = count(report.connections)
-    summary = report.summary
+    listed, summary = census.counts(), report.summary
     if listed.total.attempted != summary.attempted:
         raise KtraceError(
             "report-incomplete",
             f"the report lists {listed.total.attempted} of {summary.attempted} kTLS connections",
             "write it with: ktrace parse LOG --json FILE",
         )
-    if len(report.connections) < summary.connections + summary.listeners:
-        return _add_plain(report, listed)
-    return listed
+    return _add_plain(report, listed) if listed.total.connections < summary.connections else listed
 
 
-def _marks(connection: Connection) -> Iterator[str]:
-    """Name every count that the connection is in."""
-    if connection.role == "listener":
-        return
-    tried = connection.has_ktls
+def _marks(group: Group) -> Iterator[str]:
+    """Name every count that the connections of a group are in."""
     yield "connections"
-    if connection.role in ("client", "server"):
-        if connection.role == "client":
+    if group.role in ("client", "server"):
+        if group.role == "client":
             yield "clients"
-        if tried or connection.outcome not in ("not-connected", "unknown"):
-            yield f"{connection.role}_up"
-        if tried:
-            yield f"{connection.role}_tried"
-    if tried:
+        if group.tried or group.outcome not in ("not-connected", "unknown"):
+            yield f"{group.role}_up"
+        if group.tried:
+            yield f"{group.role}_tried"
+    if group.tried:
         yield "attempted"
-        yield from _verdict_marks(connection)
+        yield from _verdict_marks(group)
 
 
-def _verdict_marks(connection: Connection) -> Iterator[str]:
-    outcome = connection.outcome.replace("-", "_")
+def _verdict_marks(group: Group) -> Iterator[str]:
+    outcome = group.outcome.replace("-", "_")
     if outcome in ("offloaded", "tx_only", "rx_only", "fallback", "ulp_only"):
         yield outcome
-    ordering = connection.ordering
-    if ordering in ("raced", "unordered"):
-        yield ordering
-    if ordering == "unknown":
-        if connection.role == "client":
+    if group.ordering in ("raced", "unordered"):
+        yield group.ordering
+    if group.ordering == "unknown":
+        if group.role == "client":
             yield "order_unknown"
-        if any(attempt.result in _RACE_RESULTS for attempt in connection.ulp):
+        if group.doubtful:
             yield "maybe_raced"
-    elif ordering is not None:
+    elif group.ordering is not None:
         yield "order_known"
 
 

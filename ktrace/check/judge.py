@@ -47,7 +47,7 @@ def _judge_all(case: Case) -> tuple[list[RuleResult], list[RateChange]]:
 
 def conclude(case: Case, results: list[RuleResult], compared: list[RateChange]) -> CheckResult:
     """Put the result together; its status and exit status come from the rules and nothing else."""
-    rules = tuple(sorted(results, key=lambda result: _ORDER[result.verdict]))
+    rules = tuple(sorted(results, key=_reading_order))
     status = decide(rules)
     headline, detail = _headline(status, rules, case)
     return CheckResult(
@@ -65,6 +65,13 @@ def conclude(case: Case, results: list[RuleResult], compared: list[RateChange]) 
         waivers=case.excuses.uses,
         notes=tuple(_notes(case)),
     )
+
+
+def _reading_order(result: RuleResult) -> tuple[int, bool]:
+    """What decided comes first; where evidence lacks, that comes before what hangs on it."""
+    return _ORDER[
+        result.verdict
+    ], result.verdict == "inconclusive" and result.rule not in trust.RULES
 
 
 def _side(run: Run) -> Side:
@@ -87,34 +94,39 @@ def _headline(status: Status, rules: tuple[RuleResult, ...], case: Case) -> tupl
         attempted = number(case.candidate.counts.total.attempted, "kTLS connection")
         return f"{attempted}, every rule passed", _unshown(rules)
     first, *others = [rule for rule in rules if rule.verdict == status]
-    words = _DECIDED.get(first.rule, "{candidate}") if status == "failed" else "{message}"
-    rate = first.rate
-    headline = words.format(
-        candidate=first.candidate,
-        message=first.message or first.candidate,
-        share=f"{rate.k} of {rate.n}" if rate else "",
-        title=first.title,
-    )
-    return headline[:1].upper() + headline[1:], _beside(first, others)
+    more = f"{number(len(others), 'more rule')} {status}." if others else ""
+    if status == "inconclusive":
+        what = first.candidate or first.baseline if first.rate is None else first.title
+        return _sentence(": ".join(filter(None, (what, first.message)))), more
+    words, why = _FAILED.get(first.rule, ("{title}: {candidate}", ""))
+    share = f"{first.rate.k} of {first.rate.n}" if first.rate else ""
+    headline = words.format(candidate=first.candidate, share=share, title=first.title)
+    return _sentence(headline), " ".join(filter(None, (why, _before(first), more)))
 
 
-_DECIDED = {
-    "max_raced": "{share} client connections lost the race",
-    "max_unordered": "{share} client connections raced and got away with it",
-    "max_fallback_rate": "{share} connections fell back to TLS in user space",
-    "waiver": "{title} {candidate}",
+_FAILED = {
+    "max_raced": (
+        "{share} client connections raced",
+        "The TLS ULP was set before the connection was up.",
+    ),
+    "max_unordered": (
+        "{share} client connections have a latent race",
+        "The TLS ULP was set before the program could know that the connection was up.",
+    ),
+    "max_fallback_rate": ("{share} connections fell back to TLS in user space", ""),
+    "waiver": ("the {title} {candidate}", ""),
 }
 
 
-def _beside(first: RuleResult, others: list[RuleResult]) -> str:
-    known = first.baseline_rate
-    parts = []
-    if first.verdict == "failed" and known is not None:
-        parts.append("The baseline had none." if not known.k else f"The baseline had {known.k}.")
-    if others:
-        kind = "failed" if first.verdict == "failed" else "inconclusive"
-        parts.append(f"{number(len(others), 'more rule')} {kind}.")
-    return " ".join(parts)
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _before(rule: RuleResult) -> str:
+    rate = rule.baseline_rate
+    if rate is None or not rate.n:
+        return ""
+    return f"The baseline had {rate.k or 'none'}{f' of {rate.n}' if rate.k else ''}."
 
 
 def _unshown(rules: tuple[RuleResult, ...]) -> str:

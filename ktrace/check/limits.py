@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Iterator
 
 from ktrace.check.case import Case, Scoped
-from ktrace.check.counts import Counts
+from ktrace.check.counts import Counts, Group
 from ktrace.check.result import RuleResult, Verdict
 from ktrace.check.words import RECORD, figure, number, show
-from ktrace.findings import Connection, Rate
+from ktrace.findings import Rate
 from ktrace.statistics import wilson
 
 ULP_LATER = "set the ULP after the connection is up (first EPOLLOUT, or just before the keys)"
@@ -30,7 +30,7 @@ def _at_most(case: Case, scoped: Scoped, key: str, field: str, doubt: str, code:
     base = case.baseline_counts(key, scoped.scope)
     verdict, message, help_text = _count_verdict(k, limit, getattr(counts, doubt), scoped.raw)
     excused = case.excuses.of(code)
-    found = case.connections(key, scoped.scope, excused, lambda c: c.ordering == field)
+    found = case.connections(key, scoped.scope, excused, lambda group: group.ordering == field)
     failed = verdict == "failed"
     return RuleResult(
         rule=key,
@@ -67,7 +67,7 @@ def _count_rate(counts: Counts, field: str) -> Rate:
 
 
 def _count_words(counts: Counts, field: str) -> str:
-    word = {"raced": "raced", "unordered": "raced and got away with it"}[field]
+    word = {"raced": "raced", "unordered": "with a latent race"}[field]
     if counts.client_tried:
         return figure(_count_rate(counts, field), word)
     return f"{getattr(counts, field)} {word}; {number(counts.server_tried, 'accepted connection')}"
@@ -105,10 +105,10 @@ def _keyed(counts: Counts) -> int:
     return counts.offloaded + counts.tx_only + counts.rx_only
 
 
-def _lacking(directions: tuple[str, ...]) -> Callable[[Connection], bool]:
-    """Return a test for connections that have one direction but lack a required one."""
+def _lacking(directions: tuple[str, ...]) -> Callable[[Group], bool]:
+    """Return a test for groups that have one direction but lack a required one."""
     bad = {"rx-only" if direction == "tx" else "tx-only" for direction in directions}
-    return lambda connection: connection.outcome in bad
+    return lambda group: group.outcome in bad
 
 
 def _missing(counts: Counts, directions: tuple[str, ...]) -> int:

@@ -12,7 +12,7 @@ from ktrace.check.words import NO_ULP_HELP, RECORD, figure, number, show
 from ktrace.findings import Rate
 from ktrace.statistics import wilson
 
-NOBODY: frozenset[str] = frozenset()
+NOBODY: frozenset[int] = frozenset()
 
 
 def rules(case: Case) -> Iterator[RuleResult]:
@@ -43,7 +43,7 @@ def _max_fallback_rate(case: Case, scoped: Scoped) -> RuleResult:
         return _host_lacks_ulp(result)
     if result.verdict != "failed":
         return _explain(result, scoped.value)
-    found = case.connections(key, scoped.scope, excused, lambda c: c.outcome == "fallback")
+    found = case.connections(key, scoped.scope, excused, lambda group: group.outcome == "fallback")
     return msgspec.structs.replace(
         result,
         message="the whole interval lies above the limit",
@@ -72,7 +72,7 @@ def _min_attempt_rate(case: Case, scoped: Scoped) -> RuleResult:
     if result.verdict != "failed":
         return _explain(result, scoped.value)
     found = case.connections(
-        key, scoped.scope, NOBODY, lambda c: c.role == "client" and not c.has_ktls
+        key, scoped.scope, NOBODY, lambda group: group.role == "client" and not group.tried
     )
     return msgspec.structs.replace(
         result,

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from ktrace.check.counts import Counts, RunCounts
-from ktrace.findings import Connection, Finding, Report, Severity
+from ktrace.check.counts import Census, Counts, RunCounts, counts_of
+from ktrace.findings import Finding, Report, Severity
 
 HOST_CODE = "KT201"  # the tls ULP is not available: nothing about the program follows from it
 LIMITED_CODE = "KT902"  # a verdict was limited by calls that the trace does not show
@@ -37,12 +37,10 @@ class Run(msgspec.Struct, frozen=True):
     not_understood: int = 0
     sources: tuple[str, ...] = ()
     report: Report | None = None
+    census: Census = Census()
 
     def has(self, code: str) -> bool:
         return any(finding.code == code for finding in self.findings)
-
-    def connections(self) -> tuple[Connection, ...]:
-        return () if self.report is None else self.report.connections
 
     def details(self) -> tuple[Finding, ...]:
         return () if self.report is None else self.report.findings
@@ -54,18 +52,21 @@ class Run(msgspec.Struct, frozen=True):
         return self.counts.rest(named) if scope is None else self.counts.peer(scope)
 
 
-def run_of(report: Report, counts: RunCounts, name: str | None = None) -> Run:
-    """Make a run of a whole report; `counts` are of all its connections, listed or not."""
+def run_of(
+    report: Report, census: Census, counts: RunCounts | None = None, name: str | None = None
+) -> Run:
+    """Make a run of a whole report; `counts` where they are known better than from its list."""
     trace = report.trace
     return Run(
         name=name or ", ".join(trace.sources),
-        counts=counts,
+        counts=counts_of(report, census) if counts is None else counts,
         findings=tuple(known(finding) for finding in report.findings),
         covered=trace.covered,
         lost_events=trace.lost_events,
         not_understood=trace.not_understood,
         sources=trace.sources,
         report=report,
+        census=census,
     )
 
 

@@ -9,7 +9,8 @@ from ktrace.check.result import RuleResult
 from ktrace.check.run import HOST_CODE, LIMITED_CODE, Run
 from ktrace.check.words import NO_ULP_HELP, RECORD, number
 
-NOBODY: frozenset[str] = frozenset()
+RULES = ("min_attempted", "covered", "lost_events", "ulp_available", "baseline")
+NOBODY: frozenset[int] = frozenset()
 
 
 class Lack(msgspec.Struct, frozen=True):
@@ -87,11 +88,13 @@ def _too_few(attempted: int, least: int, connections: int) -> Lack | None:
         return None
     if attempted or least > 1:
         message = f"the policy asks for {least}"
+    elif connections:
+        message = f"none of {number(connections, 'connection')} tried kTLS, so nothing is proven"
     else:
-        message = f"none of {number(connections, 'connection')} tried kTLS: nothing to judge"
+        message = "the trace shows no TCP connection"
     help_text = f"{number(more, 'more kTLS connection')} would decide"
     if not attempted:
-        help_text += f"; trace the program while it makes them ({RECORD})"
+        help_text += "; trace the program while it makes them: ktrace record -o LOG -- COMMAND"
     return Lack(number(attempted, "kTLS connection"), message, help_text, more)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from ktrace.check.counts import peer_of
+from ktrace.check.counts import number
 from ktrace.check.policy import Waiver
 from ktrace.check.result import RuleResult, WaiverUse
 from ktrace.check.run import Run
@@ -21,16 +21,16 @@ _NO_CAUSE = frozenset({"KT102", "KT104", "KT303", "KT901", "KT902", "KT903", "KT
 
 
 class Excuses(msgspec.Struct, frozen=True):
-    """`connections` are ids excused, by code; `findings` are codes excused for the whole trace."""
+    """`connections` are numbers excused, by code; `findings` are codes excused as a whole."""
 
     uses: tuple[WaiverUse, ...] = ()
-    connections: dict[str, frozenset[str]] = {}
+    connections: dict[str, frozenset[int]] = {}
     findings: frozenset[str] = frozenset()
 
-    def of(self, code: str) -> frozenset[str]:
+    def of(self, code: str) -> frozenset[int]:
         return self.connections.get(code, frozenset())
 
-    def causes(self) -> frozenset[str]:
+    def causes(self) -> frozenset[int]:
         """Return the connections whose fallback or missing direction is excused."""
         groups = (ids for code, ids in self.connections.items() if code not in _NO_CAUSE)
         return frozenset().union(*groups)
@@ -39,13 +39,13 @@ class Excuses(msgspec.Struct, frozen=True):
         """Tell whether a finding is excused with every connection it names."""
         if not connections:
             return code in self.findings
-        return self.of(code).issuperset(connections)
+        return self.of(code).issuperset(map(number, connections))
 
 
 def excuse(waivers: tuple[Waiver, ...], run: Run, today: datetime.date) -> Excuses:
     """Apply the waivers that still hold to a run."""
     uses: list[WaiverUse] = []
-    connections: dict[str, frozenset[str]] = {}
+    connections: dict[str, frozenset[int]] = {}
     findings: set[str] = set()
     for waiver in waivers:
         named = _named(waiver, run)
@@ -76,30 +76,27 @@ def rules(excuses: Excuses) -> list[RuleResult]:
     ]
 
 
-def _named(waiver: Waiver, run: Run) -> tuple[str, ...]:
+def _named(waiver: Waiver, run: Run) -> tuple[int, ...]:
     """Return the connections that findings of the waiver's code name, of its peer or of all."""
-    wanted = {c for f in run.details() if f.code == waiver.code for c in f.connections}
-    if not wanted:
-        return ()
-    return tuple(
-        connection.id
-        for connection in run.connections()
-        if connection.id in wanted and waiver.peer in (None, peer_of(connection))
-    )
+    wanted = {number(c) for f in run.details() if f.code == waiver.code for c in f.connections}
+    if waiver.peer is None:
+        return tuple(sorted(wanted))
+    there = run.census.numbers(lambda group: group.peer == waiver.peer)
+    return tuple(number for number in there if number in wanted)
 
 
-def _state(waiver: Waiver, named: tuple[str, ...], run: Run, today: datetime.date) -> State:
+def _state(waiver: Waiver, named: tuple[int, ...], run: Run, today: datetime.date) -> State:
     if today > waiver.until:
         return "expired"
     return "used" if named or (waiver.peer is None and run.has(waiver.code)) else "unused"
 
 
-def _use(waiver: Waiver, named: tuple[str, ...], state: State) -> WaiverUse:
+def _use(waiver: Waiver, named: tuple[int, ...], state: State) -> WaiverUse:
     return WaiverUse(
         code=waiver.code,
         peer=waiver.peer,
         until=waiver.until.isoformat(),
         reason=waiver.reason,
         state=state,
-        connections=named,
+        connections=tuple(f"c{number}" for number in named),
     )

@@ -3,12 +3,27 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from ktrace.findings import Rate
+from ktrace.check.result import RuleResult
+from ktrace.findings import Evidence, Rate
 
 RECORD = "record with: ktrace record -o LOG -- COMMAND"
 NO_ULP_HELP = "load it before the run (`modprobe tls`); `ktrace doctor` says what this host lacks"
 
 _ID = re.compile(r"([a-z]+)(\d+)")
+
+
+def clean(text: str) -> str:
+    """Escape control characters: whatever comes from a trace is untrusted."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def place(evidence: Evidence) -> str:
+    return evidence.source if evidence.line is None else f"{evidence.source}:{evidence.line}"
+
+
+def scoped(rule: RuleResult) -> str:
+    """Return a rule's title with the peer it was judged for."""
+    return f"{rule.title} for {rule.scope}" if rule.scope else rule.title
 
 
 def percent(share: float) -> str:
