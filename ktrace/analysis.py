@@ -45,17 +45,19 @@ class Analysis:
         self._connections: list[tuple[int, Connection]] = []
         self._deferred: list[Tracked] = []
         self._coverage: Coverage | None = None
-        self._next_number = 1
+        self._next_id = 1
 
-    def run(self, events: Iterator[Event], coverage: Coverage, wanted: Callable[[Sequencer], None]) -> None:
+    def run(
+        self, events: Iterator[Event], coverage: Coverage, wanted: Callable[[Sequencer], None]
+    ) -> None:
         """Sequence one trace to its end."""
         self._coverage = coverage
-        sequencer = Sequencer(self._finished, self._next_number)
+        sequencer = Sequencer(self._finished, self._next_id)
         wanted(sequencer)
         feed = sequencer.feed
         for event in events:
             feed(event)
-        self._next_number = sequencer.close_all()
+        self._next_id = sequencer.close_all()
         for tracked in self._deferred:
             self._judge(tracked)
         self._deferred.clear()

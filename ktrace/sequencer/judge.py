@@ -55,7 +55,9 @@ def judge(tracked: Tracked, covers: Covers) -> Judged:
     return Judged(connection, _facts(tracked, tuple(sorted(missing)), ordering, decisive))
 
 
-def _facts(tracked: Tracked, missing: tuple[str, ...], ordering: str | None, decisive: Attempt | None) -> Facts:
+def _facts(
+    tracked: Tracked, missing: tuple[str, ...], ordering: str | None, decisive: Attempt | None
+) -> Facts:
     limits: tuple[Limit, ...] = ()
     if ordering == "unknown" and decisive is not None:
         limits = tuple(sorted(decisive.limits))
@@ -69,7 +71,13 @@ def _facts(tracked: Tracked, missing: tuple[str, ...], ordering: str | None, dec
         missing=missing,
         limits=limits,
         keys=tuple(
-            (key.detail.direction, key.detail.version, key.detail.cipher, key.detail.optlen, key.result)
+            (
+                key.detail.direction,
+                key.detail.version,
+                key.detail.cipher,
+                key.detail.optlen,
+                key.result,
+            )
             for key in tracked.keys
         ),
         failure=tracked.failure,
@@ -86,7 +94,9 @@ def _role(tracked: Tracked) -> Role:
     return "unknown"
 
 
-def _margin(tracked: Tracked, ordering: str | None, attempt: Attempt | None) -> tuple[float | None, Basis | None]:
+def _margin(
+    tracked: Tracked, ordering: str | None, attempt: Attempt | None
+) -> tuple[float | None, Basis | None]:
     """Return the attempt's start minus the moment ESTABLISHED is known to have been reached."""
     if attempt is None or attempt.event.start_ns is None:
         return None, None
@@ -98,7 +108,10 @@ def _margin(tracked: Tracked, ordering: str | None, attempt: Attempt | None) -> 
     if ordering == "raced" and tracked.proved and tracked.proof_ns is not None:
         return min((start - tracked.proof_ns) / 1000, 0.0), "inferred"
     if ordering == "unordered" and attempt.result == "ok":
-        return 0.0, "inferred"  # the attempt itself shows that ESTABLISHED had been reached, not when
+        return (
+            0.0,
+            "inferred",
+        )  # the attempt itself shows that ESTABLISHED had been reached, not when
     return None, None
 
 
@@ -111,7 +124,7 @@ def _crypto(tracked: Tracked) -> tuple[str | None, str | None]:
 
 
 def seconds(ns: int | None) -> float | None:
-    return None if ns is None else ns / NS
+    return None if ns is None else round(ns / NS, 6)
 
 
 def _ulp(attempt: Attempt) -> UlpAttempt:
@@ -151,12 +164,16 @@ def timeline(tracked: Tracked) -> tuple[TimelineRow, ...]:
 
 def _begin(row: Row) -> tuple[int, int]:
     event = row.event
-    return (event.line or 0, 0) if event.line is not None else (0, event.start_ns or 0)
+    return event.start_ns or 0, event.line or 0
 
 
 def _row(row: Row) -> TimelineRow:
     event = row.event
-    duration = (event.end_ns - event.start_ns) / 1000 if event.end_ns is not None and event.start_ns is not None else None
+    duration = (
+        (event.end_ns - event.start_ns) / 1000
+        if event.end_ns is not None and event.start_ns is not None
+        else None
+    )
     is_state = event.kind is Kind.STATE
     return TimelineRow(
         line=event.line,
@@ -173,6 +190,10 @@ def _row(row: Row) -> TimelineRow:
 
 
 def _shown_result(event: Event) -> str | None:
-    if event.kind in (Kind.READ, Kind.WRITE, Kind.WAIT) and event.errno is None and event.result is not None:
+    if (
+        event.kind in (Kind.READ, Kind.WRITE, Kind.WAIT)
+        and event.errno is None
+        and event.result is not None
+    ):
         return str(event.result)
     return result_of(event)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ktrace.sequencer.tables import OTHER, Epoll, Open, Other, Table
+from ktrace.sequencer.tables import OTHER, UNSEEN, Epoll, Open, Other, Table
 from ktrace.sequencer.tracked import Tracked
 
 Release = Callable[[Tracked], None]
@@ -51,7 +51,10 @@ class Processes:
         others = {
             id(other): other
             for other in self._tables.values()
-            if other is not table and other.loose and fd in other.fds and not isinstance(other.fds[fd], Other)
+            if other is not table
+            and other.loose
+            and fd in other.fds
+            and not isinstance(other.fds[fd], Other)
         }
         if len(others) != 1:
             return None
@@ -70,7 +73,12 @@ class Processes:
         table = self.table(tid)
         before = table.fds.get(fd)
         if before is not None:
-            if table.loose and isinstance(before, Tracked) and before.tid != tid and len(table.tids) > 1:
+            if (
+                table.loose
+                and isinstance(before, Tracked)
+                and before.tid != tid
+                and len(table.tids) > 1
+            ):
                 table = self._split(tid, table)
             else:
                 self._drop(table, fd)
@@ -198,3 +206,7 @@ class Processes:
     def other(self, tid: int, fd: int, cloexec: bool = False) -> None:
         """Take up a number with something that is no TCP socket."""
         self.open(tid, fd, OTHER, cloexec)
+
+    def unseen(self, tid: int, fd: int) -> None:
+        """Remember that a descriptor from before the trace showed nothing of TCP so far."""
+        self.open(tid, fd, UNSEEN, False)

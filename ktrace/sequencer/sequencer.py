@@ -4,6 +4,7 @@ A call that came in two halves acts at both: a connect() is started when it begi
 when it begins, a proof counts from its end.  So a proof that overlaps an attempt never excuses it.
 """
 
+from collections import deque
 from collections.abc import Callable
 
 from ktrace.events import (
@@ -30,7 +31,7 @@ from ktrace.events import (
     WaitDetail,
 )
 from ktrace.sequencer.processes import Processes
-from ktrace.sequencer.tables import OTHER, Epoll, Open, Other, Pidfd
+from ktrace.sequencer.tables import OTHER, UNSEEN, Epoll, Open, Pidfd
 from ktrace.sequencer.tracked import Attempt, Install, Row, Tracked
 from ktrace.tcp_state import (
     AFTER_CLOSE,
@@ -38,6 +39,7 @@ from ktrace.tcp_state import (
     AFTER_SHUTDOWN,
     BROKEN,
     IN_PROGRESS,
+    NOT_CONNECTED,
     Effect,
     of_call,
     of_readiness,
@@ -46,6 +48,7 @@ from ktrace.timelines import Limit
 from ktrace.uapi import EPOLLOUT, ERRNO_NAMES
 
 Finished = Callable[[Tracked], None]
+MAX_WAITING = 64  # connections that wait for an older socket to show what it is
 INET = ("AF_INET", "AF_INET6")
 _DATA = (Kind.READ, Kind.WRITE, Kind.SEND_FDS, Kind.RECV_FDS)
 _MINOR = (*_DATA, Kind.SOCKOPT, Kind.GETSOCKOPT, Kind.GETSOCKNAME, Kind.BIND, Kind.SETFD)
@@ -54,14 +57,15 @@ _MINOR = (*_DATA, Kind.SOCKOPT, Kind.GETSOCKOPT, Kind.GETSOCKNAME, Kind.BIND, Ki
 class Sequencer:
     """Feeds on events, gives each socket to `finished` when it has ended.
 
-    Sockets get numbers in the order of opening; a number once given is not used again.
+    Ids count connections in the order of opening, from `first_id` on.
     """
 
-    def __init__(self, finished: Finished, first_number: int = 1) -> None:
+    def __init__(self, finished: Finished, first_id: int = 1) -> None:
         self._finished = finished
-        self._next = first_number
-        self._next_id = first_number
-        self._unnumbered: dict[int, Tracked] = {}
+        self._next = 1
+        self._next_id = first_id
+        self._queue: deque[Tracked] = deque()  # in the order of opening, without an id so far
+        self._waiting = 0
         self._processes = Processes(self._released)
         self._inside: dict[int, list[tuple[str, Tracked]]] = {}
         self._calling: dict[int, Attempt | int] = {}
@@ -128,12 +132,12 @@ class Sequencer:
         return False
 
     def close_all(self) -> int:
-        """End the trace: every socket still open is finished as it is; return the next free number."""
+        """End the trace: every socket still open is finished as it is; return the next free id."""
         still_open = {t.number: t for t in self._processes.tracked()}
-        still_open.update({t.number: t for t in self._unnumbered.values() if not t.ended})
+        still_open.update({t.number: t for t in self._queue if not t.ended})
         for number in sorted(still_open):
             self._finish(still_open[number])
-        return self._next
+        return self._next_id
 
     def lost_events(self) -> None:
         """Events are missing from here on: no absence before this point proves anything."""
@@ -152,24 +156,42 @@ class Sequencer:
         self._in_flight.pop(tracked.number, None)
         if tracked.sock is not None:
             self._by_sock.pop(tracked.sock, None)
-        if not tracked.listed:
-            self._unnumbered.pop(tracked.number, None)
+        if tracked.id_number:
+            if tracked.listed:
+                self._finished(tracked)
             return
-        # ids follow the order of opening: every older socket that may still be listed takes its id first
-        for number in list(self._unnumbered):
-            if number > tracked.number:
-                break
-            older = self._unnumbered.pop(number)
-            older.id_number = self._next_id
+        if not tracked.listed:
+            self._number()
+            return
+        self._waiting += 1
+        self._number()
+
+    def _number(self) -> None:
+        """Give ids in the order of opening, and pass on what has ended.
+
+        A socket that may still turn out to be no connection holds the younger ones up, but not for long.
+        """
+        queue = self._queue
+        while self._waiting and queue:
+            tracked = queue[0]
+            may_come = not tracked.ended and not tracked.listed
+            if may_come and self._waiting <= MAX_WAITING:
+                return
+            queue.popleft()
+            if tracked.ended and not tracked.listed:
+                continue
+            tracked.id_number = self._next_id
             self._next_id += 1
-        self._finished(tracked)
+            if tracked.ended:
+                self._waiting -= 1
+                self._finished(tracked)
 
     # who is meant
 
     def _new(self, event: Event, fd: int) -> Tracked:
         tracked = Tracked(self._next, event, self._processes.tgid(event.tid), fd)
         self._next += 1
-        self._unnumbered[tracked.number] = tracked
+        self._queue.append(tracked)
         tracked.sock = event.sock
         if event.sock is not None:
             self._by_sock[event.sock] = tracked
@@ -187,13 +209,13 @@ class Sequencer:
                 return found
             self._processes.close(event.tid, event.fd)
             found = None
-        if found is not None or not _must_be_tcp(event):
-            if found is None:
-                self._processes.other(event.tid, event.fd)
-            elif isinstance(found, Other) and event.kind in (Kind.ULP, Kind.KEY) and _not_other(event):
-                return self._adopt(event)
+        if found is not None and found is not UNSEEN:
             return None
-        return self._adopt(event)
+        if _must_be_tcp(event):
+            return self._adopt(event)
+        if found is None:
+            self._processes.unseen(event.tid, event.fd)
+        return None
 
     def _adopt(self, event: Event) -> Tracked:
         """Take in a socket that was opened before the trace, or by a call that it does not show."""
@@ -213,7 +235,9 @@ class Sequencer:
         assert event.result is not None
         detail = event.detail
         if not isinstance(detail, SocketDetail) or not detail.is_tcp:
-            self._processes.other(event.tid, event.result, isinstance(detail, SocketDetail) and detail.cloexec)
+            self._processes.other(
+                event.tid, event.result, isinstance(detail, SocketDetail) and detail.cloexec
+            )
             return
         tracked = self._new(event, event.result)
         tracked.family = detail.family
@@ -311,7 +335,9 @@ class Sequencer:
 
     def _exit(self, event: Event) -> None:
         if event.phase is not Phase.END:
-            self._processes.exit(event.tid, isinstance(event.detail, IntDetail) and event.detail.value == 1)
+            self._processes.exit(
+                event.tid, isinstance(event.detail, IntDetail) and event.detail.value == 1
+            )
 
     def _send_fds(self, event: Event) -> None:
         if event.phase is not Phase.BEGIN and isinstance(event.detail, FdList) and not event.errno:
@@ -341,7 +367,9 @@ class Sequencer:
             return
         assert event.result is not None
         pidfd = self._processes.get(event.tid, event.fd)
-        taken = self._processes.get(pidfd.pid, event.detail.value) if isinstance(pidfd, Pidfd) else None
+        taken = (
+            self._processes.get(pidfd.pid, event.detail.value) if isinstance(pidfd, Pidfd) else None
+        )
         self._processes.open(event.tid, event.result, taken or OTHER, True)
 
     # connecting
@@ -367,7 +395,12 @@ class Sequencer:
             self._leave(event)
 
     def _begin_connect(self, tracked: Tracked, event: Event, endpoint: Endpoint | None) -> None:
-        if not tracked.connect_called and tracked.before_trace and not tracked.rows and not tracked.has_ktls:
+        if (
+            not tracked.connect_called
+            and tracked.before_trace
+            and not tracked.rows
+            and not tracked.has_ktls
+        ):
             tracked.before_trace = False  # its way to ESTABLISHED begins here, in the trace
             tracked.limits.discard("before-trace")
             # a datagram socket connects too: only what follows tells, unless strace said so
@@ -403,7 +436,7 @@ class Sequencer:
         tracked = self._tracked(event)
         if tracked is None or event.phase is Phase.BEGIN or event.errno:
             return
-        if isinstance(event.detail, Endpoint) and event.detail.address is not None:
+        if isinstance(event.detail, Endpoint) and event.detail.address and event.detail.port:
             tracked.local = str(event.detail)
         tracked.keep_maybe(Row(event, tracked.state, tracked.state))
 
@@ -487,6 +520,8 @@ class Sequencer:
             tracked.ulp_ok = True
             if not attempt.observed:
                 attempt.state = "ESTABLISHED" if attempt.order != "proved" else attempt.state
+        elif attempt.order == "proved" and attempt.result in NOT_CONNECTED and not attempt.observed:
+            attempt.state = "UNKNOWN" if attempt.state == "ESTABLISHED" else attempt.state
         before = attempt.state
         self._apply(tracked, event)
         tracked.keep_setup(Row(event, before, tracked.state, attempt.observed))
@@ -495,7 +530,11 @@ class Sequencer:
         if event.phase is Phase.END:
             tracked = self._leave(event)
             index = self._calling.pop(event.tid, None)
-            if tracked is not None and isinstance(index, int) and isinstance(event.detail, KeyDetail):
+            if (
+                tracked is not None
+                and isinstance(index, int)
+                and isinstance(event.detail, KeyDetail)
+            ):
                 tracked.keys[index] = Install(event, event.detail, result_of(event))
                 self._key_settles(tracked, event)
                 self._end_if_closed(tracked)
@@ -524,14 +563,26 @@ class Sequencer:
                 self._begin_connect(tracked, event, None)
                 tracked.fastopen = True
             return
-        if event.phase is Phase.WHOLE and isinstance(event.detail, IoDetail) and event.detail.fastopen:
+        if (
+            event.phase is Phase.WHOLE
+            and isinstance(event.detail, IoDetail)
+            and event.detail.fastopen
+        ):
             self._begin_connect(tracked, event, None)
             tracked.fastopen = True
         before = tracked.state
         known = tracked.proved
-        if event.kind is Kind.GETPEERNAME and event.result == 0 and isinstance(event.detail, Endpoint):
+        if (
+            event.kind is Kind.GETPEERNAME
+            and event.result == 0
+            and isinstance(event.detail, Endpoint)
+        ):
             tracked.learn_peer(event.detail)
-        if event.kind is Kind.GETSOCKNAME and event.result == 0 and isinstance(event.detail, Endpoint):
+        if (
+            event.kind is Kind.GETSOCKNAME
+            and event.result == 0
+            and isinstance(event.detail, Endpoint)
+        ):
             tracked.local = str(event.detail) if event.detail.address else tracked.local
         self._apply(tracked, event)
         row = Row(event, before, tracked.state, tracked.observed)
@@ -554,21 +605,33 @@ class Sequencer:
         elif effect is Effect.RESET:
             if not tracked.observed:
                 tracked.state = "CLOSE"
-        elif tracked.connect_begun or tracked.accepted or tracked.before_trace or effect is Effect.PROOF:
+        elif (
+            tracked.connect_begun
+            or tracked.accepted
+            or tracked.before_trace
+            or effect is Effect.PROOF
+        ):
             self._prove(tracked, event)
             if effect is Effect.FIN and tracked.state == "ESTABLISHED" and not tracked.observed:
                 tracked.state = "CLOSE_WAIT"
-            elif effect is Effect.FIN and tracked.state in ("FIN_WAIT1", "FIN_WAIT2") and not tracked.observed:
+            elif (
+                effect is Effect.FIN
+                and tracked.state in ("FIN_WAIT1", "FIN_WAIT2")
+                and not tracked.observed
+            ):
                 tracked.state = "TIME_WAIT"
 
     def _prove(self, tracked: Tracked, event: Event) -> None:
         if tracked.listening:
             return
-        if not tracked.proved:
-            tracked.proved = True
-            tracked.failure = None
-            tracked.proof_ns = event.end_ns if event.end_ns is not None else event.start_ns
-            self._in_flight.pop(tracked.number, None)
+        if event.kind is not Kind.ULP and event.kind is not Kind.KEY:
+            tracked.told = True
+        if tracked.proved:
+            return
+        tracked.proved = True
+        tracked.failure = None
+        tracked.proof_ns = event.end_ns if event.end_ns is not None else event.start_ns
+        self._in_flight.pop(tracked.number, None)
         if tracked.state in ("SYN_SENT", "SYN_RECV", "UNKNOWN", "CLOSE") and not tracked.observed:
             tracked.state = "ESTABLISHED"
 
@@ -622,7 +685,11 @@ class Sequencer:
         if event.phase is Phase.BEGIN or not isinstance(detail, WaitDetail):
             return
         epoll = self._epoll(event) if event.fd is not None else None
-        if not self._in_flight and not detail.hidden and not any(r.events & 0x2018 for r in detail.ready):
+        if (
+            not self._in_flight
+            and not detail.hidden
+            and not any(r.events & 0x2018 for r in detail.ready)
+        ):
             return
         for ready in detail.ready:
             for tracked, certain in self._reported(event, epoll, ready):
@@ -630,7 +697,9 @@ class Sequencer:
         if detail.hidden:
             self._hidden(event, epoll, detail)
 
-    def _reported(self, event: Event, epoll: Epoll | None, ready: Ready) -> list[tuple[Tracked, bool]]:
+    def _reported(
+        self, event: Event, epoll: Epoll | None, ready: Ready
+    ) -> list[tuple[Tracked, bool]]:
         """Return the sockets that an entry can mean, and whether it is certain."""
         if ready.fd is not None:
             found = self._processes.get(event.tid, ready.fd)
@@ -652,19 +721,28 @@ class Sequencer:
                 tracked.limits.add("ambiguous-epoll")
             return
         effect = of_readiness(ready.events, fastopen=tracked.fastopen, in_flight=tracked.in_flight)
-        before, known = tracked.state, tracked.proved
+        before, known = tracked.state, tracked.told
         if effect is Effect.FAILURE:
             self._fail(tracked, "EPOLLERR" if ready.events & 0x8 else "EPOLLHUP")
         elif effect in (Effect.PROOF, Effect.FIN) and (tracked.connect_begun or tracked.accepted):
             self._prove(tracked, event)
-            tracked.proved_by_select = not known and event.call.find("select") >= 0
+            tracked.proved_by_select = not known and "select" in event.call
         elif effect is Effect.RESET and not tracked.observed and tracked.proved:
             tracked.state = "CLOSE"
         if effect is not Effect.NOTHING or ready.events & 0x2000:
             if ready.events & 0x2000 and tracked.state == "ESTABLISHED" and not tracked.observed:
                 tracked.state = "CLOSE_WAIT"
-            if before != tracked.state or known != tracked.proved:
-                self._keep(tracked, Row(event, before, tracked.state, tracked.observed, ready_text(event, tracked, ready)))
+            if before != tracked.state or known != tracked.told:
+                self._keep(
+                    tracked,
+                    Row(
+                        event,
+                        before,
+                        tracked.state,
+                        tracked.observed,
+                        ready_text(event, tracked, ready),
+                    ),
+                )
 
     def _hidden(self, event: Event, epoll: Epoll | None, detail: WaitDetail) -> None:
         """A result that was cut or not shown could have held the proof of any socket in flight."""
@@ -714,9 +792,7 @@ class Sequencer:
         before = tracked.state if tracked.observed else detail.old
         tracked.observed = True
         tracked.state = detail.new
-        if detail.new == "ESTABLISHED":
-            tracked.established_ns = event.start_ns
-        elif detail.new in AFTER_ESTABLISHED and tracked.established_ns is None:
+        if detail.new == "ESTABLISHED" or (detail.new in AFTER_ESTABLISHED and tracked.established_ns is None):
             tracked.established_ns = event.start_ns
         self._keep(tracked, Row(event, before, detail.new, True))
 
@@ -735,7 +811,12 @@ def ready_text(event: Event, tracked: Tracked, ready: Ready) -> str:
 
 
 def _returned_fd(event: Event) -> bool:
-    return event.phase is not Phase.BEGIN and event.errno is None and event.result is not None and event.result >= 0
+    return (
+        event.phase is not Phase.BEGIN
+        and event.errno is None
+        and event.result is not None
+        and event.result >= 0
+    )
 
 
 def _says_inet(event: Event) -> bool:
@@ -749,10 +830,6 @@ def _is_tcp_note(note: FdNote) -> bool:
     return note.protocol in ("TCP", "TCPv6")
 
 
-def _not_other(event: Event) -> bool:
-    return event.note is None or event.note.protocol is None or _is_tcp_note(event.note)
-
-
 def _must_be_tcp(event: Event) -> bool:
     """Tell whether a call on a descriptor that nobody opened shows a TCP socket."""
     note = event.note
@@ -763,7 +840,10 @@ def _must_be_tcp(event: Event) -> bool:
     if event.kind is Kind.CONNECT:
         return isinstance(event.detail, Endpoint) and event.detail.family in INET
     if event.kind is Kind.SOCKOPT:
-        return isinstance(event.detail, OptionDetail) and event.detail.level in ("SOL_TCP", "SOL_TLS")
+        return isinstance(event.detail, OptionDetail) and event.detail.level in (
+            "SOL_TCP",
+            "SOL_TLS",
+        )
     if event.kind is Kind.ACCEPT:
         return _says_inet(event)
     return False

@@ -54,7 +54,8 @@ class Pidfd:
 
 
 Open = Tracked | Epoll | Other | Pidfd
-OTHER = Other()
+OTHER = Other()  # known to be no TCP socket
+UNSEEN = Other()  # in use, but nothing tells what it is: it may turn out to be TCP
 
 
 class Table:

@@ -26,7 +26,11 @@ def describe(event: Event) -> str:
     fd = "?" if event.fd is None else str(event.fd)
     inner = _inner(event, fd)
     text = f"{event.call}({inner})"
-    if event.kind in (Kind.SOCKET, Kind.ACCEPT, Kind.DUP) and event.result is not None and event.errno is None:
+    if (
+        event.kind in (Kind.SOCKET, Kind.ACCEPT, Kind.DUP)
+        and event.result is not None
+        and event.errno is None
+    ):
         return f"{text} -> {event.result}"
     if event.kind is Kind.SO_ERROR and isinstance(event.detail, IntDetail):
         return f"{text} -> {ERRNO_NAMES.get(event.detail.value, event.detail.value)}"
@@ -74,8 +78,12 @@ def _more(event: Event) -> str:
 
 
 def _crypto(detail: KeyDetail) -> str:
-    version = TLS_VERSIONS.get(detail.version or 0) or (f"version {detail.version:#06x}" if detail.version else "")
-    cipher = TLS_CIPHERS.get(detail.cipher or 0) or (f"cipher {detail.cipher}" if detail.cipher else "")
+    version = TLS_VERSIONS.get(detail.version or 0) or (
+        f"version {detail.version:#06x}" if detail.version else ""
+    )
+    cipher = TLS_CIPHERS.get(detail.cipher or 0) or (
+        f"cipher {detail.cipher}" if detail.cipher else ""
+    )
     shown = " ".join(part for part in (version, cipher) if part)
     return f", {shown}" if shown else ""
 

@@ -25,7 +25,9 @@ class Attempt:
 
     __slots__ = ("event", "limits", "observed", "order", "proof_ns", "result", "returned", "state")
 
-    def __init__(self, event: Event, order: str, state: str, observed: bool, limits: frozenset[Limit]) -> None:
+    def __init__(
+        self, event: Event, order: str, state: str, observed: bool, limits: frozenset[Limit]
+    ) -> None:
         self.event = event
         self.order = order  # proved, in-flight, unconnected, unknown: what was known at its start
         self.state = state
@@ -52,7 +54,7 @@ class Tracked:
         "connect_ns", "dropped", "ended", "established_ns", "failure", "family", "fastopen", "fastopen_child",
         "fastopen_listener", "fd", "id_number", "inode", "inside", "is_tcp", "keys", "limits", "listening",
         "local", "mptcp", "number", "observed", "omitted", "opened", "peer", "pid", "proof_ns", "proved",
-        "proved_by_select", "refs", "rows", "sock", "state", "tail", "tid", "ulp_ok",
+        "proved_by_select", "refs", "rows", "sock", "state", "tail", "tid", "told", "ulp_ok",
     )  # fmt: skip
 
     def __init__(self, number: int, opened: Event, pid: int, fd: int) -> None:
@@ -85,6 +87,7 @@ class Tracked:
         self.state = "UNKNOWN"
         self.observed = False
         self.proved = False
+        self.told = False  # by a call of the program's own, not by the ULP's success alone
         self.proved_by_select = False
         self.proof_ns: int | None = None  # when the first proof had ended
         self.established_ns: int | None = None  # live: when the kernel made the transition
@@ -119,7 +122,7 @@ class Tracked:
     @property
     def settled(self) -> bool:
         """No data call can change what is known, short of an error or a FIN."""
-        return self.proved and not self.fastopen_child or self.listening
+        return (self.proved and not self.fastopen_child) or self.listening
 
     def keep(self, row: Row) -> None:
         """Keep a row that the timeline always shows."""

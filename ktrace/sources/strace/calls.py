@@ -98,7 +98,8 @@ def _pair(kind: Kind, index: int) -> Decoder:
     def decode(args: list[str], out: Outcome | None) -> Decoded:
         numbers = values.fd_set(_arg(args, index)) if out is not None else []
         cloexec = "CLOEXEC" in _arg(args, index + 1) or "CLOEXEC" in _arg(args, 1)
-        return Decoded(kind, detail=FdPair(*numbers[:2], cloexec) if len(numbers) >= 2 else None)
+        pair = FdPair(numbers[0], numbers[1], cloexec) if len(numbers) >= 2 else None
+        return Decoded(kind, detail=pair)
 
     return decode
 
@@ -180,12 +181,15 @@ def _tls_option(fd: int | None, note: FdNote | None, args: list[str]) -> Decoded
             raise Unreadable("setsockopt(SOL_TLS) without an option")
         return Decoded(Kind.SOCKOPT, fd, note, OptionDetail("SOL_TLS", _word(_arg(args, 2))))
     version, cipher, key_bytes = crypto_info(_arg(args, 3))
-    detail = KeyDetail("tx" if option == uapi.TLS_TX else "rx", version, cipher, values.integer(_arg(args, 4)))
+    detail = KeyDetail(
+        "tx" if option == uapi.TLS_TX else "rx", version, cipher, values.integer(_arg(args, 4))
+    )
     return Decoded(Kind.KEY, fd, note, detail, key_bytes)
 
 
 # What `ktrace scrub` puts in place of key bytes; anything else behind the fourth byte is key material.
 FILLERS = (0x00, 0x58)
+_REDACTED = re.compile(rb"[<\[][a-z _-]{3,40}[>\]]$")  # people write <redacted>
 
 
 def crypto_info(text: str) -> tuple[int | None, int | None, bool]:
@@ -193,7 +197,7 @@ def crypto_info(text: str) -> tuple[int | None, int | None, bool]:
     if not values.is_string(text) or text.startswith(('"...', '"<')):
         return None, None, False
     raw, _ = values.string(text, 512)
-    shown = any(byte not in FILLERS for byte in raw[4:])
+    shown = any(byte not in FILLERS for byte in raw[4:]) and not _REDACTED.match(raw, 4)
     version = _u16(raw, 0)
     cipher = _u16(raw, 2)
     if version is not None and version >> 8 != 3 and raw[:1] == b"\3":
@@ -214,11 +218,16 @@ _STATE = re.compile(r"tcpi_state=(\w+)(?:\s*/\*\s*(\w+))?")
 def _getsockopt(args: list[str], out: Outcome | None) -> Decoded:
     fd, note = _fd(args)
     level = values.constant(_arg(args, 1), uapi.LEVELS)
-    if level == uapi.SOL_SOCKET and values.constant(_arg(args, 2), uapi.SOCKET_OPTIONS) == uapi.SO_ERROR:
+    if (
+        level == uapi.SOL_SOCKET
+        and values.constant(_arg(args, 2), uapi.SOCKET_OPTIONS) == uapi.SO_ERROR
+    ):
         number = values.errno_number(_arg(args, 3)) if out is not None else None
         return Decoded(Kind.SO_ERROR, fd, note, None if number is None else IntDetail(number))
     if level == uapi.SOL_TCP and values.constant(_arg(args, 2), uapi.TCP_OPTIONS) == uapi.TCP_INFO:
-        return Decoded(Kind.TCP_INFO, fd, note, _tcp_state(_arg(args, 3)) if out is not None else None)
+        return Decoded(
+            Kind.TCP_INFO, fd, note, _tcp_state(_arg(args, 3)) if out is not None else None
+        )
     return Decoded(Kind.GETSOCKOPT, fd, note)
 
 
@@ -244,7 +253,8 @@ def _close_range(args: list[str], out: Outcome | None) -> Decoded:
         raise Unreadable("close_range() without its bounds")
     bits = values.flags(_arg(args, 2), uapi.CLOSE_RANGE_FLAGS)
     return Decoded(
-        Kind.CLOSE_RANGE, detail=CloseRangeDetail(first, last & 0xFFFFFFFF, bool(bits & 4), bool(bits & 2))
+        Kind.CLOSE_RANGE,
+        detail=CloseRangeDetail(first, last & 0xFFFFFFFF, bool(bits & 4), bool(bits & 2)),
     )
 
 
@@ -352,7 +362,9 @@ def _exit(whole: bool) -> Decoder:
 
 
 def _pidfd_open(args: list[str], out: Outcome | None) -> Decoded:
-    return Decoded(Kind.PIDFD_OPEN, detail=IntDetail(values.integer(_arg(args, 0).split("<")[0]) or 0))
+    return Decoded(
+        Kind.PIDFD_OPEN, detail=IntDetail(values.integer(_arg(args, 0).split("<")[0]) or 0)
+    )
 
 
 def _pidfd_getfd(args: list[str], out: Outcome | None) -> Decoded:
@@ -365,13 +377,16 @@ def _data(kind: Kind) -> Decoder:
         fd, note = _fd(args)
         text = "".join(arg for arg in args[2:] if "MSG_" in arg or arg.startswith("0x"))
         bits = values.flags(text, uapi.MSG_FLAGS) if text else 0
+        if bits & uapi.MSG_ERRQUEUE:
+            return Decoded(Kind.GETSOCKOPT, fd, note)  # the error queue is readable in any state
         return Decoded(kind, fd, note, IoDetail(bool(bits & uapi.MSG_FASTOPEN)))
 
     return decode
 
 
 _RIGHTS = re.compile(
-    r"cmsg_type=(?:SCM_RIGHTS|0x1(?: /\* SCM_RIGHTS \*/)?), (?:cmsg_data=)?(\[[^\]]*(?:<[^>]*>[^\]]*)*\]|\"(?:[^\"\\]|\\.)*\")"
+    r"cmsg_level=(?:SOL_SOCKET|0x1\b)[^,]*, cmsg_type=(?:SCM_RIGHTS|0x1\b)[^,]*, (?:cmsg_data=)?"
+    r"(\[[^\]]*(?:<[^>]*>[^\]]*)*\]|\"(?:[^\"\\]|\\.)*\")"
 )
 
 
@@ -442,7 +457,17 @@ DECODERS: dict[str, Decoder] = {
     "pidfd_getfd": _pidfd_getfd,
     **dict.fromkeys(("pipe", "pipe2"), _pair(Kind.OPENS_OTHER, 0)),
     **dict.fromkeys(
-        ("open", "openat", "openat2", "creat", "eventfd", "eventfd2", "timerfd_create", "signalfd", "signalfd4"),
+        (
+            "open",
+            "openat",
+            "openat2",
+            "creat",
+            "eventfd",
+            "eventfd2",
+            "timerfd_create",
+            "signalfd",
+            "signalfd4",
+        ),
         _plain(Kind.OPENS_OTHER),
     ),
     **dict.fromkeys(("memfd_create", "inotify_init", "inotify_init1"), _plain(Kind.OPENS_OTHER)),
@@ -459,8 +484,7 @@ DECODERS: dict[str, Decoder] = {
 
 # Calls whose results are printed as arguments, so that their second half needs the text of the first.
 OUT_ARGUMENTS = frozenset(
-    "socketpair accept accept4 getsockopt getpeername getsockname epoll_wait epoll_pwait epoll_pwait2 poll ppoll"
-    " ppoll_time64 poll_time64 select _newselect pselect6 pselect6_time64 pipe pipe2 recvmsg clone clone2 clone3".split()
+    ["socketpair", "accept", "accept4", "getsockopt", "getpeername", "getsockname", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "ppoll_time64", "poll_time64", "select", "_newselect", "pselect6", "pselect6_time64", "pipe", "pipe2", "recvmsg", "clone", "clone2", "clone3"]
 )
 
 FAMILY_OF: dict[str, Family] = {
@@ -473,14 +497,14 @@ FAMILY_OF: dict[str, Family] = {
     **dict.fromkeys(("close", "close_range", "shutdown"), "close"),
     **dict.fromkeys(("dup", "dup2", "dup3", "fcntl", "fcntl64"), "dup"),
     **dict.fromkeys(
-        "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 poll ppoll ppoll_time64"
-        " poll_time64 select _newselect pselect6 pselect6_time64".split(),
+        ["epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "ppoll_time64", "poll_time64", "select", "_newselect", "pselect6", "pselect6_time64"],
         "wait",
     ),
     **dict.fromkeys(
-        "read readv recv recvfrom recvmsg recvmmsg pread64 preadv preadv2 write writev send sendto sendmsg"
-        " sendmmsg pwrite64 pwritev pwritev2 sendfile sendfile64 splice tee vmsplice".split(),
+        ["read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg", "pread64", "preadv", "preadv2", "write", "writev", "send", "sendto", "sendmsg", "sendmmsg", "pwrite64", "pwritev", "pwritev2", "sendfile", "sendfile64", "splice", "tee", "vmsplice"],
         "io",
     ),
-    **dict.fromkeys("clone clone2 clone3 fork vfork execve execveat exit exit_group".split(), "process"),
+    **dict.fromkeys(
+        ["clone", "clone2", "clone3", "fork", "vfork", "execve", "execveat", "exit", "exit_group"], "process"
+    ),
 }

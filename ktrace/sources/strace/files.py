@@ -53,7 +53,9 @@ def inputs(paths: Sequence[str]) -> list[Input]:
             else:
                 tid = int(match[2]) if match and _is_headless(member) else None
                 found.append(Input(member, (member,), None if tid is None else (tid,)))
-    return [whole for entry in found for whole in ([entry] if entry.paths else _family(entry, families))]
+    return [
+        whole for entry in found for whole in ([entry] if entry.paths else _family(entry, families))
+    ]
 
 
 def _family(entry: Input, families: dict[str, list[tuple[int, str]]]) -> list[Input]:
@@ -73,7 +75,9 @@ def _expand(path: str) -> list[str]:
     """A name that is no file may be the stem of a family, as strace -ff -o takes it."""
     if path == "-" or os.path.exists(path):
         return [path]
-    members = [m for m in glob.glob(glob.escape(path) + ".*") if _FAMILY_MEMBER.match(_without_suffix(m))]
+    members = [
+        m for m in glob.glob(glob.escape(path) + ".*") if _FAMILY_MEMBER.match(_without_suffix(m))
+    ]
     return sorted(members) or [path]
 
 
@@ -102,7 +106,9 @@ def open_log(path: str) -> BinaryIO:
             raw = open(path, "rb")  # noqa: SIM115 - the caller closes it
         except OSError as error:
             raise unreadable(path, error) from None
-    buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, raw))
+    buffered = (
+        raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, raw))
+    )
     magic = buffered.peek(6)[:6]
     return _decompressed(buffered, magic)
 
@@ -119,17 +125,27 @@ def _decompressed(stream: io.BufferedReader, magic: bytes) -> BinaryIO:
     if magic[:4] == b"\x28\xb5\x2f\xfd":
         import zstandard
 
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(stream, read_across_frames=True)
+        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+            stream, read_across_frames=True
+        )
         return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader)))
     return stream
 
 
 def unreadable(path: str, error: Exception) -> KtraceError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-    return KtraceError("unreadable", f"{path}: cannot read it: {reason}", "name a readable strace log, or - for stdin")
+    reason = (
+        error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    )
+    return KtraceError(
+        "unreadable",
+        f"{path}: cannot read it: {reason}",
+        "name a readable strace log, or - for stdin",
+    )
 
 
-def chunks(path: str, progress: Progress | None = None, done_before: int = 0, total: int | None = None) -> Iterator[Chunk]:
+def chunks(
+    path: str, progress: Progress | None = None, done_before: int = 0, total: int | None = None
+) -> Iterator[Chunk]:
     """Yield a log in blocks that end where a record ends; no block is much larger than BLOCK."""
     stream = open_log(path)
     raw = _position_of(stream)
@@ -212,4 +228,8 @@ def check_readable(entry: Input) -> None:
         except OSError as error:
             raise unreadable(path, error) from None
         if stat.S_ISDIR(mode):
-            raise KtraceError("is-directory", f"{path}: is a directory", "name the log in it; for strace -ff name its stem")
+            raise KtraceError(
+                "is-directory",
+                f"{path}: is a directory",
+                "name the log in it; for strace -ff name its stem",
+            )

@@ -24,9 +24,7 @@ DATA_NAMES = (
 
 TIME = r"\d{2}:\d\d:\d\d(?:\.\d+)?|\d+\.\d+|\d{9,}"
 _PID = r"\[pid +(\d+)(?:<([^>\n]*)>)?\] *|(\d{1,8})(?:<([^>\n]*)>)? +"
-HEAD = (
-    rf" *(?:{_PID})?(?:({TIME}) +)?(?:\(\+ +(\d+\.\d+)\) +)?(?:\[ *\d+\] +)?(?:\[[0-9a-f?]{{8,16}}\] +)?"
-)
+HEAD = rf" *(?:{_PID})?(?:({TIME}) +)?(?:\(\+ +(\d+\.\d+)\) +)?(?:\[ *\d+\] +)?(?:\[[0-9a-f?]{{8,16}}\] +)?"
 # the same without groups, for lines that nobody looks at
 PLAIN_HEAD = (
     r" *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{1,8}(?:<[^>\n]*>)? +)?"
@@ -35,7 +33,9 @@ PLAIN_HEAD = (
 # words that look like a call at the start of a wrapped line, but are part of an argument
 NO_CALL = "htons|htonl|inet_addr|inet_pton|inet_ntoa|makedev|sizeof|if_nametoindex|st_makedev"
 CALL_NAME = rf"(?!(?:{NO_CALL})\()[a-z_][a-z0-9_]*"
-STACK_LINE = r" *> [^\n]*(?:\+0x[0-9a-f]+\)|\(\)|\)) \[0x[0-9a-f]+\][^\n]*| *> [^\n]*\[0x[0-9a-f]+\][^\n]*"
+STACK_LINE = (
+    r" *> [^\n]*(?:\+0x[0-9a-f]+\)|\(\)|\)) \[0x[0-9a-f]+\][^\n]*| *> [^\n]*\[0x[0-9a-f]+\][^\n]*"
+)
 MESSAGE = (
     r"(?:/?(?:[\w./-]*/)?strace: |\[? ?Process \d+ (?:attached|detached|resumed|suspended)|% time |------ "
     r"|strace: Process)[^\n]*"

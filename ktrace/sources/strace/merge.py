@@ -63,7 +63,9 @@ def _end(event: Event, following: Event | None) -> int:
 def _begin_of(event: Event) -> Event:
     import msgspec
 
-    return msgspec.structs.replace(event, phase=Phase.BEGIN, result=None, errno=None, end_ns=None, result_note=None)
+    return msgspec.structs.replace(
+        event, phase=Phase.BEGIN, result=None, errno=None, end_ns=None, result_note=None
+    )
 
 
 def _end_of(event: Event) -> Event:

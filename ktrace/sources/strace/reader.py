@@ -2,15 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
-from itertools import islice
 
-from ktrace.errors import KtraceError
 from ktrace.events import FAMILIES, Event, Family, Kind, Phase
-from ktrace.sources.strace import files, lines, scan
+from ktrace.sources.strace import lines, scan
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
-from ktrace.sources.strace.values import descriptor, note, split_args, straighten_quotes
-from ktrace.timelines import TraceFacts
+from ktrace.sources.strace.values import note, split_args, straighten_quotes
 
 DAY_NS = 86_400_000_000_000
 Wanted = Callable[[int, int, bool], bool]
@@ -68,7 +65,9 @@ class Reader:
     itself.  `blocks` yields scanned blocks, so that scanning can run in other processes.
     """
 
-    def __init__(self, source: int, account: Account, tid: int | None = None, wanted: Wanted | None = None) -> None:
+    def __init__(
+        self, source: int, account: Account, tid: int | None = None, wanted: Wanted | None = None
+    ) -> None:
         self._source = source
         self._account = account
         self._fixed_tid = tid
@@ -116,7 +115,12 @@ class Reader:
     def _refused(self, tid: int, row: scan.Row) -> bool:
         """Tell whether a data call is of no interest to the sequencer (which has then counted it)."""
         rest = row.rest
-        if self._wanted is None or b"cmsg_type" in rest or b"unfinished" in rest or b"MSG_FASTOPEN" in rest:
+        if (
+            self._wanted is None
+            or b"cmsg_type" in rest
+            or b"unfinished" in rest
+            or b"MSG_FASTOPEN" in rest
+        ):
             return False
         match = _DATA_FD.match(rest)
         if match is None or row.name in ("splice", "tee"):
@@ -177,7 +181,11 @@ class Reader:
             return
         decoded: Decoded | None
         if half.text is not None:
-            joined = half.text.rstrip(", ") + (", " if out.args.strip(" ,") else "") + out.args.lstrip(" ,")
+            joined = (
+                half.text.rstrip(", ")
+                + (", " if out.args.strip(" ,") else "")
+                + out.args.lstrip(" ,")
+            )
             decoded = self._decode(row, joined, out._replace(args=joined))
         else:
             begin = half.begin
@@ -192,9 +200,13 @@ class Reader:
         if out is not None and row.name in ("accept", "accept4") and out.result is not None:
             decoded = self._decode(row, "-1, " + out.args.lstrip(" ,"), out)
             if decoded is not None:
-                yield self._event(row, tid, Phase.WHOLE, row.name, decoded._replace(fd=None, note=None), out)
+                yield self._event(
+                    row, tid, Phase.WHOLE, row.name, decoded._replace(fd=None, note=None), out
+                )
         elif row.name in ("setsockopt", "connect", "socket"):
-            self._account.not_read(self._source, self._base + row.line + 1, "the first half of the call is not there")
+            self._account.not_read(
+                self._source, self._base + row.line + 1, "the first half of the call is not there"
+            )
 
     def _decode(self, row: scan.Row, args: str, out: lines.Outcome | None) -> Decoded | None:
         decoder = DECODERS.get(row.name)
@@ -203,7 +215,12 @@ class Reader:
         if not args.isascii():
             args = straighten_quotes(args)
         if "&" in args and "&quot;" in args:
-            args = args.replace("&quot;", '"').replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&")
+            args = (
+                args.replace("&quot;", '"')
+                .replace("&gt;", ">")
+                .replace("&lt;", "<")
+                .replace("&amp;", "&")
+            )
         try:
             decoded = decoder(split_args(args), out)
         except Unreadable as error:
@@ -263,7 +280,9 @@ class Reader:
 
     def _end(self, now: int | None, out: lines.Outcome, begin: Event | None) -> int | None:
         if begin is None:
-            return now + out.duration_ns if now is not None and out.duration_ns is not None else None
+            return (
+                now + out.duration_ns if now is not None and out.duration_ns is not None else None
+            )
         if begin.start_ns is not None and out.duration_ns is not None:
             return begin.start_ns + out.duration_ns
         return now
@@ -303,7 +322,9 @@ class Lone:
 
     def __init__(self) -> None:
         self._alive: dict[int, None] = {}
-        self._root: int | None = None  # the pid that lines without a prefix belong to, once it is known
+        self._root: int | None = (
+            None  # the pid that lines without a prefix belong to, once it is known
+        )
         self._children: set[int] = set()
         self._named = False
         self._used_unnamed = False
@@ -328,7 +349,12 @@ class Lone:
         return self.UNNAMED
 
     def follow(self, tid: int, decoded: Decoded, result: int | None) -> None:
-        if decoded.kind is Kind.CLONE and result is not None and result > 0 and len(self._children) < 1 << 20:
+        if (
+            decoded.kind is Kind.CLONE
+            and result is not None
+            and result > 0
+            and len(self._children) < 1 << 20
+        ):
             self._children.add(result)
 
     def gone(self, tid: int) -> None:

@@ -26,18 +26,35 @@ class Repaired(NamedTuple):
 
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
-_TAG = re.compile(r"</?(?:br|pre|code|p|div|span|tt|b|i|u|em|strong|font|blockquote|a|li|td|tr)\b[^>\n]*>", re.I)
+_TAG = re.compile(
+    r"</?(?:br|pre|code|p|div|span|tt|b|i|u|em|strong|font|blockquote|a|li|td|tr)\b[^>\n]*>", re.I
+)
 _BREAK = re.compile(r"<br\s*/?>", re.I)
-_ENTITY = re.compile(r"&(?:quot|gt|lt|amp|nbsp|apos|hellip|ldquo|rdquo|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
+_ENTITY = re.compile(
+    r"&(?:quot|gt|lt|amp|nbsp|apos|hellip|ldquo|rdquo|#\d{1,7}|#x[0-9a-fA-F]{1,6});"
+)
 _PROMPT = re.compile(r"^\s*(?:(?:>\s?)+|[#$%*;]\s+|//+\s*|\|\s?|-\s+(?=\S)|\w+@\S+[#$]\s+)+")
 _NUMBER = re.compile(r"^\s*\d{1,8}(?:\s*[:|│.)]\s*|\t+|\s+)")
 _SPACES = str.maketrans(
-    {"\xa0": " ", "\u2007": " ", "\u202f": " ", "\ufeff": "", "\u200b": "", "\t": " ", "\r": "", "\0": ""}
+    {
+        "\xa0": " ",
+        "\u2007": " ",
+        "\u202f": " ",
+        "\ufeff": "",
+        "\u200b": "",
+        "\t": " ",
+        "\r": "",
+        "\0": "",
+    }
 )
-_START = re.compile(rf"({grammar.HEAD})(?:{grammar.CALL_NAME}\(|--- (?:SIG|stopped)|\+\+\+ |<\.\.\. \w+ resumed)")
+_START = re.compile(
+    rf"({grammar.HEAD})(?:{grammar.CALL_NAME}\(|--- (?:SIG|stopped)|\+\+\+ |<\.\.\. \w+ resumed)"
+)
 _STACK = re.compile(rf"(?:{grammar.STACK_LINE}|\s*/?\S+\([^()]*\) \[0x[0-9a-f]+\])\s*$")
 _MESSAGE = re.compile(rf"\s*{grammar.MESSAGE}$")
-_ATTACHED = re.compile(r"(?:\[? ?Process \d+ attached(?: \([^)]*\))?\]?|/?[\w./-]*strace: Process \d+ attached)\s*$")
+_ATTACHED = re.compile(
+    r"(?:\[? ?Process \d+ attached(?: \([^)]*\))?\]?|/?[\w./-]*strace: Process \d+ attached)\s*$"
+)
 _COUNT_TABLE = re.compile(r"\s*(?:\d+\.\d+\s+\d+\.\d+\s+\d+|100\.00|% time|-{4,})")
 _QUOTE = re.compile(r'"(?:[^"\\]|\\.)*"')
 _GLUE = re.compile(
@@ -131,7 +148,11 @@ class Assembler:
         if not self._parts or self._complete or not self._prefixed:
             return False
         match = _START.match(start)
-        return match is not None and not match[1].strip() and not start.startswith(("+++", "---", "<..."))
+        return (
+            match is not None
+            and not match[1].strip()
+            and not start.startswith(("+++", "---", "<..."))
+        )
 
     def _begin(self, number: int, text: str) -> None:
         match = _START.match(text)
@@ -146,7 +167,10 @@ class Assembler:
         if len(self._parts) >= MAX_JOINED or self._size > MAX_RECORD:
             self._not_understood(number, "a record of too many lines")
             return
-        whole = glue(self._parts[-1] if len(self._parts) == 1 else "".join(self._parts), _ATTACHED.sub("", text))
+        whole = glue(
+            self._parts[-1] if len(self._parts) == 1 else "".join(self._parts),
+            _ATTACHED.sub("", text),
+        )
         self._parts = [whole]
         self._size = len(whole)
         self._last = number
@@ -158,7 +182,9 @@ class Assembler:
         if result.count("(") > result.count(")"):
             return True
         stripped = text.strip()
-        return (stripped[:1] == "(" and ")" not in result) or re.fullmatch(r"<\d+\.\d+>", stripped) is not None
+        return (stripped[:1] == "(" and ")" not in result) or re.fullmatch(
+            r"<\d+\.\d+>", stripped
+        ) is not None
 
     def _flush(self) -> Iterator[Repaired]:
         if not self._parts:
@@ -196,7 +222,11 @@ def _unquote_printable(text: str) -> tuple[str, bool]:
 
 def _qp(text: str) -> str:
     decoded = re.sub(r"=([0-9A-F]{2})", lambda m: chr(int(m[1], 16)), text)
-    return decoded.encode("latin-1", "replace").decode("utf-8", "replace") if not decoded.isascii() else decoded
+    return (
+        decoded.encode("latin-1", "replace").decode("utf-8", "replace")
+        if not decoded.isascii()
+        else decoded
+    )
 
 
 def _is_complete(text: str) -> bool:
@@ -214,9 +244,15 @@ def glue(left: str, right: str) -> str:
     in_result = re.search(r"\)\s*=", masked) is not None
     if not in_result and "(" in masked:
         return left + right
-    torn = left[-1:].isalnum() and right[:1].isalnum() and (left[-1:].isdigit() or left[-1:].isupper())
+    torn = (
+        left[-1:].isalnum() and right[:1].isalnum() and (left[-1:].isdigit() or left[-1:].isupper())
+    )
     same = left[-1:].isdigit() == right[:1].isdigit()
-    return left + right if torn and same and in_result and not left.endswith(" in") else f"{left} {right}"
+    return (
+        left + right
+        if torn and same and in_result and not left.endswith(" in")
+        else f"{left} {right}"
+    )
 
 
 def unglue(text: str) -> list[str]:
@@ -225,7 +261,10 @@ def unglue(text: str) -> list[str]:
         return [text]
     # mask strings with as many characters, so that offsets stay
     masked = _QUOTE.sub(lambda m: '"' + "_" * (len(m[0]) - 2) + '"', text)
-    cuts = sorted({m.end(1) for m in _GLUE.finditer(masked)} | {m.end(1) for m in _GLUED_ZERO.finditer(masked)})
+    cuts = sorted(
+        {m.end(1) for m in _GLUE.finditer(masked)}
+        | {m.end(1) for m in _GLUED_ZERO.finditer(masked)}
+    )
     parts, start = [], 0
     for cut in cuts:
         parts.append(text[start:cut])

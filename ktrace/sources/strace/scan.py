@@ -31,7 +31,9 @@ _AUDITED = (b"setsockopt", b"connect")
 _START = re.compile(
     rf"^{grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|--- |\+\+\+ |<\.\.\. \w+ resumed)".encode()
 )
-_DELTA = re.compile(rf"^ *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{{1,8}}(?:<[^>\n]*>)? +)?(\d+\.\d+) ".encode(), re.M)
+_DELTA = re.compile(
+    br"^ *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{1,8}(?:<[^>\n]*>)? +)?(\d+\.\d+) ", re.M
+)
 _UNFILTERED = re.compile(
     rf"^{grammar.PLAIN_HEAD}(?:mmap|brk|futex|munmap|mprotect|rt_sigaction)\(".encode(), re.M
 )
@@ -109,7 +111,9 @@ def has_relative_clock(head: bytes) -> bool:
     """Tell the deltas of -r from times of day and epoch times."""
     times = [match[5] for line in head.split(b"\n")[:50] if line and (match := _TIMED.match(line))]
     shown = [time for time in times if time]
-    return bool(shown) and all(b":" not in time and len(time.partition(b".")[0]) < 9 for time in shown)
+    return bool(shown) and all(
+        b":" not in time and len(time.partition(b".")[0]) < 9 for time in shown
+    )
 
 
 _LEADING = re.compile(rb"^\s*(\d{1,6})(?:[ \t]+|[:.|)])")
@@ -118,7 +122,9 @@ _LEADING = re.compile(rb"^\s*(\d{1,6})(?:[ \t]+|[:.|)])")
 def has_line_numbers(head: bytes) -> bool:
     """Tell line numbers of an editor, which count up by one a line, from pids."""
     numbers = [
-        (index, int(match[1])) for index, line in enumerate(head.split(b"\n")[:200]) if (match := _LEADING.match(line))
+        (index, int(match[1]))
+        for index, line in enumerate(head.split(b"\n")[:200])
+        if (match := _LEADING.match(line))
     ]
     if len(numbers) < 3:
         return False
@@ -138,7 +144,21 @@ def _scan_clean(data: bytes, unfiltered: bool, relative: bool) -> Block | None:
     line = passed = 0
     audit = sum(data.count(name + b"(") for name in _AUDITED)
     stacks = b"\n > " in data or b"\n  > " in data or data[:3] == b" > "
-    for boring, bpid, bcomm, pid, comm, time, delta, core, data_name, resumed, gone, rest, odd in _BLOCK.findall(data):
+    for (
+        boring,
+        bpid,
+        bcomm,
+        pid,
+        comm,
+        time,
+        delta,
+        core,
+        data_name,
+        resumed,
+        gone,
+        rest,
+        odd,
+    ) in _BLOCK.findall(data):
         if boring:
             line += boring.count(b"\n")
             if relative:
@@ -226,7 +246,13 @@ def _scan_damaged(data: bytes, unfiltered: bool, relative: bool, numbered: bool)
             if row.name:
                 rows.append(row._replace(relative=passed))
     return Block(
-        rows, assembler.lines, assembler.understood, assembler.not_understood, assembler.bad, unfiltered, passed
+        rows,
+        assembler.lines,
+        assembler.understood,
+        assembler.not_understood,
+        assembler.bad,
+        unfiltered,
+        passed,
     )
 
 
@@ -235,7 +261,8 @@ def _physical_lines(data: bytes) -> Iterator[bytes]:
 
 
 _RECORD = re.compile(
-    rf"{grammar.HEAD}(?:({grammar.CALL_NAME})\(|<\.\.\. (\w+) resumed> ?|(\+\+\+) |(---) )(.*)", re.S
+    rf"{grammar.HEAD}(?:({grammar.CALL_NAME})\(|<\.\.\. (\w+) resumed> ?|(\+\+\+) |(---) )(.*)",
+    re.S,
 )
 _IS_NEEDED = re.compile(_NEEDED)
 _IS_DATA = re.compile(f"(?:{_DATA})")

@@ -47,12 +47,18 @@ class Coverage:
         if files.total_size(self._entry.paths) is None:
             return None
         names = [name for name, of in FAMILY_OF.items() if of == family]
-        pattern = re.compile(rf"(?:\b(?:{'|'.join(names)})\()|(?:<\.\.\. (?:{'|'.join(names)}) resumed)".encode())
+        pattern = re.compile(
+            rf"(?:\b(?:{'|'.join(names)})\()|(?:<\.\.\. (?:{'|'.join(names)}) resumed)".encode()
+        )
         hints = [f"{name}(".encode() for name in names]
         for path in self._entry.paths:
             for chunk in files.chunks(path):
                 data = chunk.data
-                if any(hint in data for hint in hints) and pattern.search(data) and self._really(data, names):
+                if (
+                    any(hint in data for hint in hints)
+                    and pattern.search(data)
+                    and self._really(data, names)
+                ):
                     return True
                 if scan.is_unfiltered(data):
                     return True
@@ -137,7 +143,9 @@ class StraceTrace:
     def _counting(self, chunks: Iterator[files.Chunk], source: int) -> Iterator[bytes]:
         for chunk in chunks:
             for _ in range(chunk.skipped):
-                self.account.not_read(source, self.account.lines + 1, "a line too long for a record")
+                self.account.not_read(
+                    source, self.account.lines + 1, "a line too long for a record"
+                )
             yield chunk.data
 
     def _close(self) -> None:
@@ -145,7 +153,9 @@ class StraceTrace:
         account.complete = True
         if not account.lines:
             raise KtraceError("empty", f"{self.entry.name}: is empty", files.RECORD_HELP)
-        if account.events == 0 and (account.records < 1 or account.not_understood > 4 * account.records):
+        if account.events == 0 and (
+            account.records < 1 or account.not_understood > 4 * account.records
+        ):
             raise KtraceError(
                 "no-trace",
                 f"{self.entry.name}: not an strace log: expected a thread id, a time or a call{_first_line(self.entry)}",
@@ -159,7 +169,11 @@ class StraceTrace:
         accounts = [trace.account for trace in traces]
         clocks = {account.clock for account in accounts}
         covered = set(FAMILIES).intersection(*(account.covered for account in accounts))
-        spans = [a.last_ns - a.first_ns for a in accounts if a.first_ns is not None and a.last_ns is not None]
+        spans = [
+            a.last_ns - a.first_ns
+            for a in accounts
+            if a.first_ns is not None and a.last_ns is not None
+        ]
         return TraceFacts(
             kind="strace",
             sources=tuple(path for trace in traces for path in trace.entry.paths),
@@ -168,7 +182,8 @@ class StraceTrace:
             not_understood=sum(account.not_understood for account in accounts),
             lost_events=0,
             clock=cast(
-                Literal["epoch", "time-of-day", "relative", "none"], clocks.pop() if len(clocks) == 1 else "none"
+                Literal["epoch", "time-of-day", "relative", "none"],
+                clocks.pop() if len(clocks) == 1 else "none",
             ),
             duration_s=sum(spans) / 1e9 if spans else None,
             covered=tuple(family for family in FAMILIES if family in covered),
@@ -203,7 +218,9 @@ def _first_line(entry: files.Input) -> str:
     return f", got '{shown}'"
 
 
-def _scanned(chunks: Iterator[bytes], work: Callable[[bytes], scan.Block], jobs: int) -> Iterator[scan.Block]:
+def _scanned(
+    chunks: Iterator[bytes], work: Callable[[bytes], scan.Block], jobs: int
+) -> Iterator[scan.Block]:
     if jobs <= 1:
         for data in chunks:
             yield work(data)

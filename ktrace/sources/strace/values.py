@@ -75,7 +75,9 @@ def integer(text: str) -> int | None:
 
 def _number(body: str) -> int:
     digits = body.lstrip("-")
-    octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit() and not set(digits) & {"8", "9"}
+    octal = (
+        len(digits) > 1 and digits[0] == "0" and digits.isdigit() and not set(digits) & {"8", "9"}
+    )
     if len(digits) > 40:
         return -1
     return int(body, 8) if octal else int(body, 0) if digits[:2] in ("0x", "0X") else int(body)
@@ -127,7 +129,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 _FD = re.compile(r"(-?\d+|0x[0-9a-fA-F]+)\s*(?:<(.*)>)?\s*$", re.S)
-_NOTE = re.compile(r"(?:([A-Za-z0-9]+):)?\[(.*)\]$", re.S)
+_NOTE = re.compile(r"(?:([A-Za-z0-9-]+):)?\[(.*)\]$", re.S)
 
 
 def descriptor(text: str) -> tuple[int | None, FdNote | None]:
@@ -162,8 +164,8 @@ def note(text: str) -> FdNote | None:
 
 def _plain(address: str) -> str | None:
     host, _, port = address.rpartition(":")
-    if not port.isdigit() or not host or len(address) > 64:
-        return None
+    if not port.isdigit() or port == "0" or not host or len(address) > 64:
+        return None  # port 0: not bound yet
     bare = host.strip("[]")
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
 
@@ -171,7 +173,9 @@ def _plain(address: str) -> str | None:
 _FAMILY = re.compile(r"(?:sa|sin6?|sun|nl|sll)?_?family=([A-Z_0-9a-zx]+)(?:\s*/\*\s*([A-Z_0-9]+))?")
 _PORT = re.compile(r"sin6?_port=(?:htons\((\d+)\)|(\"(?:[^\"\\]|\\.)*\")|(0x[0-9a-f]+|\d+))")
 _ADDR4 = re.compile(r"sin_addr=(?:inet_addr\(\"([^\"]*)\"\)|(\"(?:[^\"\\]|\\.)*\"))")
-_ADDR6 = re.compile(r"inet_pton\(AF_INET6,\s*\"([^\"]*)\"|sin6_addr=(?:inet_pton\([^\"]*\"([^\"]*)\"|(\"(?:[^\"\\]|\\.)*\"))")
+_ADDR6 = re.compile(
+    r"inet_pton\(AF_INET6,\s*\"([^\"]*)\"|sin6_addr=(?:inet_pton\([^\"]*\"([^\"]*)\"|(\"(?:[^\"\\]|\\.)*\"))"
+)
 _RAW_SOCKADDR_V4 = 8
 _RAW_SOCKADDR_V6 = 24
 
@@ -217,7 +221,9 @@ def _address4(text: str) -> str | None:
         return None
     if match[1] is not None:
         # -x and -xx escape the address as they do every string
-        return _printable_address(string(f'"{match[1]}"')[0] if "\\" in match[1] else match[1].encode())
+        return _printable_address(
+            string(f'"{match[1]}"')[0] if "\\" in match[1] else match[1].encode()
+        )
     raw = string(match[2])[0]
     return ".".join(map(str, raw[:4])) if len(raw) >= 4 else None
 
@@ -245,7 +251,9 @@ def _printable_address(raw: bytes) -> str | None:
 _EPOLL_EVENT = re.compile(
     r"\{\s*(?:events=)?([A-Z_|0-9a-fx /*?]+?)\s*,\s*(?:data=)?(?:\{\s*)?(?:u32=)?(-?\w+)(?:\s*,\s*(?:u64=)?(-?\w+))?\s*\}"
 )
-_POLL_EVENT = re.compile(r"\{\s*fd=([^,{}]*?(?:<[^{}]*?>)?)\s*,\s*(?:r?events=)?([A-Z_|0-9a-fx /*?]+)?\s*(?:,\s*revents=([^{}]*?))?\}")
+_POLL_EVENT = re.compile(
+    r"\{\s*fd=([^,{}]*?(?:<[^{}]*?>)?)\s*,\s*(?:r?events=)?([A-Z_|0-9a-fx /*?]+)?\s*(?:,\s*revents=([^{}]*?))?\}"
+)
 
 
 def epoll_events(text: str) -> list[tuple[int, int]]:
@@ -283,7 +291,9 @@ def poll_events(text: str) -> list[tuple[int, int]]:
 
 def fd_set(text: str) -> list[int]:
     """Return the descriptors in `[3 4 5]` or `[3<TCP:[1]> 4]`."""
-    return [int(number) for number in re.findall(r"(?:^|[\[\s,])(\d+)", re.sub(r"<[^>]*>", "", text))]
+    return [
+        int(number) for number in re.findall(r"(?:^|[\[\s,])(\d+)", re.sub(r"<[^>]*>", "", text))
+    ]
 
 
 def errno_number(text: str) -> int | None:
