@@ -12,13 +12,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each part may import of ktrace; a new part needs a row.  `ktrace` is the package itself
 # (the version).
-LEAVES = {"errors", "events", "findings", "uapi", "ktrace"}
+LEAVES = {"errors", "events", "findings", "uapi", "wording", "ktrace"}
 MAY_IMPORT: dict[str, set[str]] = {
     "ktrace": {"api", "errors"},
     "errors": set(),
     "uapi": set(),
     "events": set(),
     "findings": set(),
+    "wording": {"findings"},
     "timelines": {"findings"},
     "resources": {"errors"},
     "statistics": {"findings"},
@@ -30,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tcp_state": {"events", "uapi"},
     "sequencer": {"events", "findings", "tcp_state", "timelines", "uapi"},
     "verdict": {"events", "findings", "sequencer", "tcp_state", "timelines", "uapi"},
-    "rules": {"events", "findings", "timelines", "uapi"},
+    "rules": {"events", "findings", "timelines", "uapi", "wording"},
     "reporters": LEAVES | {"resources", "statistics", "tables", "tally", "timelines"},
     "analysis": LEAVES
     | {"rules", "sequencer", "sources", "statistics", "tally", "tcp_state", "timelines", "verdict"},

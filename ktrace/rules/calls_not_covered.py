@@ -43,8 +43,8 @@ from ktrace.findings import Finding
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import deciding_attempt
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import listed, plural, sentences
 from ktrace.timelines import Judged, Limit, TraceFacts
+from ktrace.wording import listed, plural, sentences
 
 _LIMITS: dict[Limit, str] = {
     "hidden-wait": "the result of a waiting call was cut or not printed and could have held the"

@@ -27,8 +27,8 @@ spare, or for a shorter time.
 
 from ktrace.findings import Finding
 from ktrace.rules.base import TraceRule, Words
-from ktrace.rules.words import plural
 from ktrace.timelines import TraceFacts
+from ktrace.wording import plural
 
 
 class EventsLost(TraceRule):

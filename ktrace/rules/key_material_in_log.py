@@ -33,8 +33,8 @@ read.
 from ktrace.findings import Evidence, Finding
 from ktrace.rules.base import TraceRule, Words
 from ktrace.rules.fold import source_name
-from ktrace.rules.words import plural
 from ktrace.timelines import TraceFacts
+from ktrace.wording import plural
 
 
 class KeyMaterialInLog(TraceRule):

@@ -51,8 +51,9 @@ from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import NO_PERMISSION, NO_ULP, program, refused
 from ktrace.rules.crypto_info import CHECKS, Install, installs
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import became, listed, sentences
+from ktrace.rules.words import became
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import listed, sentences
 
 _OTHER_RULES = NO_ULP | NO_PERMISSION | {"EBUSY"}
 _HELP = {

@@ -32,8 +32,9 @@ from collections.abc import Iterator
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import NO_ULP, NOT_ESTABLISHED, OK, program, refused_attempts
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import became, sentences
+from ktrace.rules.words import became
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import sentences
 
 _EXPLAINED = frozenset(("raced", "unconnected", "late"))
 NEVER, REFUSED, AFTERWARDS = "never", "refused", "afterwards"

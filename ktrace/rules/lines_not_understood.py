@@ -30,8 +30,8 @@ it with the strace version (`strace -V`) and without addresses or payload (`ktra
 from ktrace.findings import Evidence, Finding
 from ktrace.rules.base import TraceRule, Words
 from ktrace.rules.fold import source_name
-from ktrace.rules.words import plural
 from ktrace.timelines import TraceFacts
+from ktrace.wording import plural
 
 
 class LinesNotUnderstood(TraceRule):

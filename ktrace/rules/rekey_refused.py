@@ -38,8 +38,8 @@ from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import program
 from ktrace.rules.crypto_info import installs
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import listed, plural
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import listed, plural
 
 
 class RekeyRefused(ConnectionRule):

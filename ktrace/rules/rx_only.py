@@ -33,8 +33,9 @@ from collections.abc import Iterator
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import OK, program
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import plural, sentences, to_peers
+from ktrace.rules.words import to_peers
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import plural, sentences
 
 
 class RxOnly(ConnectionRule):

@@ -37,8 +37,9 @@ from collections.abc import Iterator
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import OK, program
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import plural, to_peers
+from ktrace.rules.words import to_peers
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import plural
 
 _UPGRADE = "TLS 1.3 receive support came with OpenSSL 3.2: use it or a later one, or force TLS 1.2"
 _WHY = {

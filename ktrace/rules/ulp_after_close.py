@@ -34,8 +34,9 @@ from collections.abc import Iterator
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import deciding_attempt, program
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import became, consequence, sentences, to_peers
+from ktrace.rules.words import became, consequence, to_peers
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import sentences
 
 
 class UlpAfterClose(ConnectionRule):

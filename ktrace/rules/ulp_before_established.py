@@ -49,8 +49,9 @@ from ktrace.findings import Severity
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import deciding_attempt, program
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import became, consequence, duration, retried, sentences, to_peers
+from ktrace.rules.words import became, consequence, retried, to_peers
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import duration, sentences
 
 
 class UlpBeforeEstablished(ConnectionRule):

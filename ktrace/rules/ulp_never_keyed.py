@@ -35,8 +35,8 @@ from collections.abc import Iterator
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import OK
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import plural
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import plural
 
 
 class UlpNeverKeyed(ConnectionRule):

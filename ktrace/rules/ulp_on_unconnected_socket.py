@@ -42,8 +42,9 @@ from ktrace.findings import UlpAttempt
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import deciding_attempt, program, unless_recovered
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import became, consequence, listed, retried, sentences
+from ktrace.rules.words import became, consequence, retried
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import listed, sentences
 
 FRESH, LISTENER, FAILED = "fresh", "listener", "failed"
 _MESSAGE = {

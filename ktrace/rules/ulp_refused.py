@@ -45,8 +45,9 @@ from ktrace.findings import Severity
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import NO_PERMISSION, program, refused_attempts, unless_recovered
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import became, consequence, sentences
+from ktrace.rules.words import became, consequence
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import sentences
 
 _MPTCP = "mptcp"
 _WHY = {

@@ -41,8 +41,9 @@ from collections.abc import Iterator
 from ktrace.rules.base import ConnectionRule, Words
 from ktrace.rules.calls import deciding_attempt, program
 from ktrace.rules.fold import Fold, Hit
-from ktrace.rules.words import became, duration, listed, sentences, to_peers
+from ktrace.rules.words import became, to_peers
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import duration, listed, sentences
 
 
 class UlpUnorderedWithConnect(ConnectionRule):

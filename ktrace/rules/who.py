@@ -31,7 +31,7 @@ def _socket(connection: Connection) -> str:
 
 def _created(judged: Judged, trace: TraceFacts) -> str:
     opened = judged.facts.opened
-    if opened is None:
+    if opened is None or "before-trace" in judged.facts.limits:
         return "opened before the trace"
     if opened.line is None:
         return "created in the capture"

@@ -1,9 +1,8 @@
-"""Words that findings have in common."""
-
-from collections.abc import Iterable
+"""Sentences that findings have in common."""
 
 from ktrace.findings import Outcome
 from ktrace.rules.fold import OTHERS, Fold
+from ktrace.wording import plural
 
 # Past tense, so that one form serves one connection and many.
 _BECAME: tuple[tuple[Outcome, str], ...] = (
@@ -15,35 +14,6 @@ _BECAME: tuple[tuple[Outcome, str], ...] = (
     ("not-connected", "never came up, so no TLS was lost"),
     ("unknown", "went on out of this trace's sight"),
 )
-
-
-def plural(count: int, noun: str) -> str:
-    """Return "1 call", "1,200 calls"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def listed(items: Iterable[str], last: str = "and") -> str:
-    """Return "a", "a and b", "a, b and c"."""
-    *first, final = items
-    return f"{', '.join(first)} {last} {final}" if first else final
-
-
-def sentences(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
-
-
-def duration(us: float) -> str:
-    """Return microseconds with three significant digits: "740 µs", "39.9 ms", "1.31 s"."""
-    for limit, scale, unit in ((999.5, 1.0, "µs"), (999_500.0, 1e3, "ms")):
-        if abs(us) < limit:
-            return f"{_three_digits(us / scale)} {unit}"
-    return f"{_three_digits(us / 1e6)} s"
-
-
-def _three_digits(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.{1 if abs(value) >= 10 else 2}f}".rstrip("0").rstrip(".") or "0"
 
 
 def became(fold: Fold) -> str:
