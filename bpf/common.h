@@ -14,6 +14,7 @@
 #define TCP_SYN_SENT_ 2
 #define TCP_SYN_RECV_ 3
 #define TCP_CLOSE_ 7
+#define TCP_CLOSE_WAIT_ 8
 #define TCP_LISTEN_ 10
 
 #define AF_INET_ 2

@@ -386,19 +386,20 @@ INLINE struct kt_sockinfo *kt_state_owner(__u64 address, __u32 before, __u32 aft
 
 /*
  * Whether data was written to or read from the socket: no call to trace, and each is a proof that the
- * program knew.  The SYN counts for one in both sums.
+ * program knew.  SYN and FIN count for one each.
  */
 INLINE int kt_moved_data(const struct kt_sock *s)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)s->sk;
 	__u32 written, unread_from;
+	int fin = s->state != TCP_ESTABLISHED_ && s->state != TCP_CLOSE_WAIT_;
 
-	if (s->mptcp || s->state != TCP_ESTABLISHED_)
+	if (s->mptcp || s->state == TCP_SYN_SENT_)
 		return 0;
 	written = (__u32)BPF_CORE_READ(tp, bytes_acked) + BPF_CORE_READ(tp, write_seq) -
 		  BPF_CORE_READ(tp, snd_una);
 	unread_from = BPF_CORE_READ(tp, rcv_nxt) - (__u32)BPF_CORE_READ(tp, bytes_received);
-	return written > 1 || BPF_CORE_READ(tp, copied_seq) != unread_from;
+	return written > 1 + fin || BPF_CORE_READ(tp, copied_seq) != unread_from;
 }
 
 /* Copy registers and the top of the user stack; the unwinding is done after the fact. */

@@ -29,6 +29,7 @@ from ktrace.sources.live.identity import Identities
 from ktrace.sources.live.layout import BY_NUMBER, RECORD, Record
 from ktrace.sources.live.ring import HEADER, STRIDE
 
+SYN_RECV, ESTABLISHED = 3, 1
 PHASES = (Phase.WHOLE, Phase.BEGIN, Phase.END)
 Stacks = Callable[[int, int], tuple[str, ...] | None]
 
@@ -66,7 +67,6 @@ class Decoder:
                 bool(r.flags & layout.FILES), bool(r.flags & layout.THREAD)
             ),
             Kind.EXIT: lambda r: IntDetail(int(bool(r.flags & layout.THREAD))),
-            Kind.STATE: lambda r: StateDetail(_state(r.arg0), _state(r.arg1)),
         }
 
     def events(self, chunk: bytes) -> Iterator[Event]:
@@ -80,22 +80,24 @@ class Decoder:
         if call is None:
             return
         identity = self._identities.of(record, call.kind)
-        if call.kind is Kind.ACCEPT and record.aux_ns and identity is not None:
-            yield self._reached_established(record, identity)
         if call.kind is Kind.STATE:
-            yield self._state_change(record, identity)
+            yield self._state_change(record, identity, record.start_ns, record.arg0, record.arg1)
             return
         yield self._plain(record, call, identity)
+        if call.kind is Kind.ACCEPT and record.aux_ns:
+            # it happened before accept() returned, but only now is it known whose it is
+            yield self._state_change(record, identity, record.aux_ns, SYN_RECV, ESTABLISHED)
 
     def _plain(self, r: Record, call: layout.Call, identity: int | None) -> Event:
         begun = r.phase == Phase.BEGIN
         failed = r.result < 0 and not begun
         note = _note(r)
-        accepted = call.kind is Kind.ACCEPT
+        opens = call.kind in (Kind.SOCKET, Kind.ACCEPT)
         return Event(
             kind=call.kind,
             phase=PHASES[r.phase],
-            tid=r.tid,
+            # the thread that called execve() goes on under its process's number
+            tid=r.arg0 if call.kind is Kind.EXEC and r.arg0 else r.tid,
             call=call.name,
             fd=None if r.fd < 0 else r.fd,
             result=None if begun else -1 if failed else r.result,
@@ -103,8 +105,8 @@ class Decoder:
             start_ns=r.start_ns + self._offset,
             end_ns=r.end_ns + self._offset if r.end_ns else None,
             detail=self._detail(r, call.kind),
-            note=None if accepted else note,
-            result_note=note if accepted else None,
+            note=None if opens else note,
+            result_note=note if opens else None,
             tgid=r.tgid,
             comm=self._comm(r.comm),
             stack=self._stack(r) if call.kind is Kind.ULP and begun else None,
@@ -117,8 +119,10 @@ class Decoder:
         make = self._details.get(kind)
         return None if make is None else make(r)
 
-    def _state_change(self, r: Record, identity: int | None) -> Event:
-        when = r.start_ns + self._offset
+    def _state_change(
+        self, r: Record, identity: int | None, when_ns: int, old: int, new: int
+    ) -> Event:
+        when = when_ns + self._offset
         return Event(
             kind=Kind.STATE,
             phase=Phase.WHOLE,
@@ -126,21 +130,7 @@ class Decoder:
             call="state",
             start_ns=when,
             end_ns=when,
-            detail=StateDetail(_state(r.arg0), _state(r.arg1)),
-            note=_note(r),
-            sock=identity,
-        )
-
-    def _reached_established(self, r: Record, identity: int) -> Event:
-        when = r.aux_ns + self._offset
-        return Event(
-            kind=Kind.STATE,
-            phase=Phase.WHOLE,
-            tid=0,
-            call="state",
-            start_ns=when,
-            end_ns=when,
-            detail=StateDetail("SYN_RECV", "ESTABLISHED"),
+            detail=StateDetail(_state(old), _state(new)),
             note=_note(r),
             sock=identity,
         )

@@ -1,6 +1,8 @@
 """Which processes to trace, and which sockets they had before: from /proc."""
 
+import ipaddress
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,9 +88,6 @@ def _existing(tgid: int, fd: int, family: str, fields: list[str]) -> Existing:
 
 def _address(text: str) -> str:
     """Decode an address of /proc/net/tcp: 32-bit words in the host's order, then the port."""
-    import ipaddress
-    import sys
-
     words, port = text.split(":")
     raw = bytes.fromhex(words)
     if sys.byteorder == "little":
@@ -119,3 +118,21 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(errors="replace").splitlines()
     except OSError:
         return []
+
+
+def is_there(tgid: int) -> bool:
+    """Tell whether a process runs (a zombie makes no more calls)."""
+    try:
+        stat = (PROC / str(tgid) / "stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def comm_of(tgid: int) -> str | None:
+    """Return the name of a process, None where it is gone."""
+    try:
+        raw = (PROC / str(tgid) / "comm").read_bytes()
+    except OSError:
+        return None
+    return raw.rstrip(b"\n").decode(errors="backslashreplace")
