@@ -5,6 +5,7 @@ when it is used.  Each has a click command named `command`, whose function retur
 status.  A command raises `KtraceError` where it cannot go on; only `main` prints errors.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,21 +18,28 @@ def main(args: Sequence[str] | None = None) -> int:
     from ktrace.cli import failures
 
     try:
-        _soften_streams()
+        _prepare_streams()
         status = _run(list(sys.argv[1:] if args is None else args))
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BaseException as error:
         status = failures.tell(error)
     return status
 
 
-def _soften_streams() -> None:
-    """Escape what a terminal's encoding lacks (and file names that are no UTF-8)."""
+def _prepare_streams() -> None:
+    """Escape what a terminal's encoding lacks (and file names that are no UTF-8).
+
+    A stream that was closed (`>&-`) is replaced, or the next file opened would get its number.
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - open as long as the process lives
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(args: list[str]) -> int:

@@ -82,8 +82,6 @@ def _place(error: BaseException) -> str:
 
 
 def _print(label: str, text: str) -> None:
-    if sys.stderr is None:
-        return
     try:
         print(f"{label}: {one_line(text)}", file=sys.stderr, flush=True)
     except OSError:
@@ -92,14 +90,13 @@ def _print(label: str, text: str) -> None:
 
 def one_line(text: str) -> str:
     """Fold white space and escape control characters: file names and options are untrusted."""
-    folded = " ".join(text.split())
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in folded)
+    from ktrace.wording import clean
+
+    return clean(" ".join(text.split()))
 
 
 def _give_up_stdout() -> None:
     """Send out what is printed so far; where that fails, keep Python from trying again at exit."""
-    if sys.stdout is None:
-        return
     try:
         sys.stdout.flush()
     except OSError:

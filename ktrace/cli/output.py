@@ -95,9 +95,8 @@ class Output:
 
     def _print_report(self, report: Report) -> None:
         if not self.streams:
-            stdout = click.get_binary_stream("stdout")
             for chunk in REPORTERS[self.form].chunks(report):
-                stdout.write(chunk)
+                sys.stdout.buffer.write(chunk)
         if self.form in ("csv", "ndjson"):
             _warn(report)
 
@@ -179,9 +178,8 @@ def _check_id(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 def _print_line(connection: Connection) -> None:
     """Print one connection as JSON and send it out: whoever reads it may act on it at once."""
-    stdout = click.get_binary_stream("stdout")
-    stdout.write(msgspec.json.encode(connection) + b"\n")
-    stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.encode(connection) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _warn(report: Report) -> None:
@@ -192,7 +190,18 @@ def _warn(report: Report) -> None:
 
 
 def _terminal() -> dict[str, Any]:
-    """Return how to print: colour only for a terminal that wants it, its width up to 100."""
+    """Return how to print: colour for a terminal that wants it, width up to 100, letters."""
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    color = color and os.environ.get("TERM") != "dumb"
-    return {"color": color, "width": min(shutil.get_terminal_size((80, 24)).columns, 100)}
+    return {
+        "color": color and os.environ.get("TERM") != "dumb",
+        "width": min(shutil.get_terminal_size((80, 24)).columns, 100),
+        "unicode": _can_print("µ…–→"),
+    }
+
+
+def _can_print(letters: str) -> bool:
+    try:
+        letters.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
