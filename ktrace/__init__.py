@@ -1,10 +1,7 @@
 """ktrace: find out whether kernel TLS was really set up, and why not.
 
-    import ktrace
-
-    report = ktrace.parse("strace.log")
-    assert not report.raced
-    report.connections  # a pandas DataFrame, one row a connection
+`ktrace.parse("strace.log")` returns a report; `assert not report.raced` is a test, and
+`report.connections` a pandas DataFrame with one row a connection.
 """
 
 from collections.abc import Callable
