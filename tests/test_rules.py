@@ -313,9 +313,14 @@ def test_rows_are_at_most_eight_and_tell_the_story() -> None:
     for _ in range(50):
         socket.call("fcntl", "fcntl(156, F_SETFL, O_RDWR)")
         socket.call("recvfrom", "recvfrom(156)", "EAGAIN")
-    socket.writable().close()
+    socket.writable().call("write", "write(156)", "517").close()
     calls = [row.text.split("(")[0] for row in only(socket.judged("fallback", "raced")).rows]
-    assert calls == ["connect", "setsockopt", "epoll_wait", "close"]
+    assert calls == ["connect", "setsockopt", "epoll_wait"]
+
+
+def test_rows_show_the_end_of_what_was_never_up() -> None:
+    finding = only(raced(outcome="not-connected"))
+    assert [row.text.split("(")[0] for row in finding.rows] == ["connect", "setsockopt", "close"]
 
 
 def test_many_kernel_tls_calls_still_fit() -> None:

@@ -7,7 +7,8 @@ from ktrace.timelines import Judged
 MOST = 8
 _KTLS = ("TCP_ULP", "TLS_TX", "TLS_RX")
 _OPENING = frozenset(("connect", "accept", "accept4", "listen"))
-_ORDINARY = frozenset((None, "ok", "EAGAIN", "EINTR"))
+_ORDINARY = frozenset(("EAGAIN", "EINTR"))
+_UP = frozenset(("ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT"))
 
 
 def mark_of(judged: Judged, call: Call) -> tuple[int, int | None, str]:
@@ -22,14 +23,14 @@ def mark_of(judged: Judged, call: Call) -> tuple[int, int | None, str]:
 def evidence_rows(judged: Judged, call: Call | None) -> tuple[EvidenceRow, ...]:
     """Return at most eight rows in time order, the wrong call marked.
 
-    Kept are kTLS calls, how the connection was opened, state changes and errors, in this order of
-    importance; among equals those near the wrong call.
+    Kept are kTLS calls, how the connection was opened, state changes up to the wrong call or up to
+    ESTABLISHED, and errors; among equals those near the wrong call.
     """
     timeline = judged.connection.timeline
     marked = None if call is None else _index(judged, call)
     near = marked or 0
     ranked = sorted(
-        (0 if index == marked else _importance(row), abs(index - near), index)
+        (0 if index == marked else _importance(row, index < near), abs(index - near), index)
         for index, row in enumerate(timeline)
     )
     chosen = sorted(index for rank, _, index in ranked[:MOST] if rank < _NOTHING)
@@ -42,14 +43,19 @@ def evidence_rows(judged: Judged, call: Call | None) -> tuple[EvidenceRow, ...]:
 _NOTHING = 9
 
 
-def _importance(row: TimelineRow) -> int:
-    if any(option in row.text for option in _KTLS):
+def _importance(row: TimelineRow, before: bool) -> int:
+    if is_ktls(row):
         return 4 if row.result == "EEXIST" else 1
     if row.call in _OPENING:
         return 1
     if row.state_before != row.state_after and row.call != "socket":
-        return 2
-    return _NOTHING if row.result in _ORDINARY else 3
+        # How an established connection ended matters only if the wrong call came after that.
+        return 2 if before or row.state_before not in _UP else _NOTHING
+    return 3 if row.result and row.result[0] == "E" and row.result not in _ORDINARY else _NOTHING
+
+
+def is_ktls(row: TimelineRow) -> bool:
+    return any(option in row.text for option in _KTLS)
 
 
 def _index(judged: Judged, call: Call) -> int | None:
@@ -63,13 +69,15 @@ def _index(judged: Judged, call: Call) -> int | None:
 
 
 def _row(row: TimelineRow, marked: bool) -> EvidenceRow:
+    # A kTLS call is judged by the state it met; other calls are shown for what they tell of it.
+    state = row.state_before if is_ktls(row) else row.state_after
     return EvidenceRow(
         line=row.line,
         time=row.time,
         tid=row.tid,
         text=row.text,
         result=row.result,
-        state=row.state_after,
+        state=state,
         basis=row.basis,
         marked=marked,
     )

@@ -72,8 +72,9 @@ def _answers(fold: Fold) -> str:
     if not fold.tags["ok"]:
         return f"the ULP failed for another reason ({listed(fold.tags)})"
     if fold.tags["ok"] == fold.count:
-        return "the kernel took the ULP, by luck"
-    return f"the kernel took the ULP on {fold.tags['ok']:,} of {fold.count:,}, by luck"
+        return "the kernel took the ULP before the program was told that it may"
+    taken = f"{fold.tags['ok']:,} of {fold.count:,}"
+    return f"the kernel took the ULP on {taken} before the program was told that it may"
 
 
 def _narrowest(fold: Fold) -> str:
