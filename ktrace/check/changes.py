@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterator
 
 from ktrace.check.case import EVIDENCE_LINES, Case
-from ktrace.check.counts import number as number_of
+from ktrace.check.counts import number_of
 from ktrace.check.result import FindingChange, RuleResult, Verdict
 from ktrace.check.run import HOST_CODE, SEVERITIES, KnownFinding
-from ktrace.check.words import RECORD, ids, number
+from ktrace.check.words import RECORD
 from ktrace.findings import Finding
+from ktrace.wording import id_runs, plural
 
 
 def rules(case: Case) -> Iterator[RuleResult]:
@@ -72,7 +73,7 @@ def _hit(
 
 
 def _words(finding: Finding, connections: tuple[str, ...]) -> str:
-    return f"{finding.code} {finding.name}" + (f" ({ids(connections)})" if connections else "")
+    return f"{finding.code} {finding.name}" + (f" ({id_runs(connections)})" if connections else "")
 
 
 def _new_errors(case: Case) -> RuleResult:
@@ -84,13 +85,13 @@ def _new_errors(case: Case) -> RuleResult:
     assert case.baseline is not None
     errors = sum(finding.severity == "error" for finding in case.baseline.findings)
     evidence = tuple(line for finding in details for line in finding.evidence)
-    words = [f"{c.code} {c.name} is new ({number(c.candidate, 'connection')})" for c in new]
+    words = [f"{c.code} {c.name} is new ({plural(c.candidate, 'connection')})" for c in new]
     return RuleResult(
         rule="new_errors",
         title="no new error",
         verdict="failed" if new else "passed",
         candidate="; ".join(words) or "none is new",
-        baseline=number(errors, "error"),
+        baseline=plural(errors, "error"),
         help=details[0].help if details else "",
         codes=tuple(dict.fromkeys(change.code for change in new)),
         connections=tuple(dict.fromkeys(c for finding in details for c in finding.connections)),

@@ -129,7 +129,7 @@ class Census:
     def add(self, connection: Connection) -> None:
         """Take a connection; listeners are none."""
         if connection.role != "listener":
-            self._groups.setdefault(_group(connection), array("Q")).append(number(connection.id))
+            self._groups.setdefault(_group(connection), array("Q")).append(number_of(connection.id))
 
     def add_judged(self, judged: Judged) -> None:
         self.add(judged.connection)
@@ -152,7 +152,7 @@ class Census:
         return sorted(chain.from_iterable(found))
 
 
-def number(connection_id: str) -> int:
+def number_of(connection_id: str) -> int:
     """Return 12 of "c12"; ValueError where it is none."""
     return int(connection_id.removeprefix("c"))
 

@@ -1,7 +1,8 @@
 """Annotations for GitHub Actions: workflow commands, one for each rule that did not simply pass."""
 
 from ktrace.check.result import CheckResult, RuleResult
-from ktrace.check.words import clean, scoped
+from ktrace.check.words import scoped
+from ktrace.wording import clean
 
 _COMMAND = {"failed": "error", "inconclusive": "error", "not shown": "notice"}
 

@@ -16,8 +16,8 @@ from ktrace.check.result import (
     decide,
 )
 from ktrace.check.run import Run
-from ktrace.check.words import number
 from ktrace.findings import Tool
+from ktrace.wording import plural
 
 _ORDER = {"failed": 0, "inconclusive": 1, "not shown": 2, "passed": 3}
 
@@ -91,10 +91,10 @@ def _side(run: Run) -> Side:
 def _headline(status: Status, rules: tuple[RuleResult, ...], case: Case) -> tuple[str, str]:
     """Say in one sentence what decided, and in a second one what stands beside it."""
     if status == "passed":
-        attempted = number(case.candidate.counts.total.attempted, "kTLS connection")
+        attempted = plural(case.candidate.counts.total.attempted, "kTLS connection")
         return f"{attempted}, every rule passed", _unshown(rules)
     first, *others = [rule for rule in rules if rule.verdict == status]
-    more = f"{number(len(others), 'more rule')} {status}." if others else ""
+    more = f"{plural(len(others), 'more rule')} {status}." if others else ""
     if status == "inconclusive":
         what = first.candidate or first.baseline if first.rate is None else first.title
         return _sentence(": ".join(filter(None, (what, first.message)))), more
@@ -134,7 +134,7 @@ def _unshown(rules: tuple[RuleResult, ...]) -> str:
     if not unshown:
         return ""
     return (
-        f"{number(len(unshown), 'rate')} worse than the baseline, too few connections to show it."
+        f"{plural(len(unshown), 'rate')} worse than the baseline, too few connections to show it."
     )
 
 
@@ -147,10 +147,10 @@ def _notes(case: Case) -> list[str]:
     total = case.candidate.counts.total
     if left := total.attempted - total.order_known - total.order_unknown:
         notes.append(
-            f"{number(left, 'kTLS connection')} shows no order of calls and is not judged for it"
+            f"{plural(left, 'kTLS connection')} shows no order of calls and is not judged for it"
         )
     if case.candidate.not_understood:
         notes.append(
-            f"{number(case.candidate.not_understood, 'line')} of the candidate not understood"
+            f"{plural(case.candidate.not_understood, 'line')} of the candidate not understood"
         )
     return notes

@@ -7,7 +7,8 @@ import re
 from xml.etree import ElementTree as ET
 
 from ktrace.check.result import CheckResult, RuleResult
-from ktrace.check.words import clean, ids, place, scoped
+from ktrace.check.words import place, scoped
+from ktrace.wording import clean, id_runs
 
 # What XML 1.0 cannot hold even escaped; lone surrogates come from file names that are no UTF-8.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -60,7 +61,7 @@ def _lines(rule: RuleResult) -> list[str]:
         ("candidate", rule.candidate),
         ("baseline", rule.baseline),
         ("why", rule.message),
-        ("connections", ids(rule.connections)),
+        ("connections", id_runs(rule.connections)),
         ("findings", ", ".join(rule.codes)),
         *(("evidence", f"{place(line)}  {line.text}") for line in rule.evidence),
         ("help", rule.help),

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from ktrace.check.case import Case, Scoped
 from ktrace.check.counts import Counts, Group
 from ktrace.check.result import RuleResult, Verdict
-from ktrace.check.words import RECORD, figure, number, show
+from ktrace.check.words import RECORD, figure, show
 from ktrace.findings import Rate
 from ktrace.statistics import wilson
+from ktrace.wording import plural
 
 ULP_LATER = "set the ULP after the connection is up (first EPOLLOUT, or just before the keys)"
 
@@ -56,7 +57,7 @@ def _count_verdict(k: int, limit: int, doubtful: int, raw: Counts) -> tuple[Verd
         return "inconclusive", "no connection tried kTLS", RECORD
     if k + doubtful > limit or not raw.order_known:
         unknown = max(doubtful, raw.attempted - raw.order_known)
-        message = f"the trace does not tell the order of {number(unknown, 'connection')}"
+        message = f"the trace does not tell the order of {plural(unknown, 'connection')}"
         return "inconclusive", message, f"{RECORD} (from the start of the program)"
     return "passed", "", ""
 
@@ -70,7 +71,7 @@ def _count_words(counts: Counts, field: str) -> str:
     word = {"raced": "raced", "unordered": "with a latent race"}[field]
     if counts.client_tried:
         return figure(_count_rate(counts, field), word)
-    return f"{getattr(counts, field)} {word}; {number(counts.server_tried, 'accepted connection')}"
+    return f"{getattr(counts, field)} {word}; {plural(counts.server_tried, 'accepted connection')}"
 
 
 def waived(scoped: Scoped, field: str) -> str:

@@ -4,7 +4,8 @@ import re
 
 from ktrace.check.result import CheckResult, FindingChange, RuleResult
 from ktrace.check.text import last_line
-from ktrace.check.words import clean, ids, number, place, scoped
+from ktrace.check.words import place, scoped
+from ktrace.wording import clean, id_runs, plural
 
 _SPECIAL = re.compile(r"[&<>|`*_\[\]\\~@]")
 
@@ -34,7 +35,7 @@ def _sides(result: CheckResult) -> list[str]:
     if result.baseline is not None:
         sides.append(("baseline", result.baseline))
     rows = [
-        f"- {label}: {_escape(side.name)}, {number(side.connections, 'connection')},"
+        f"- {label}: {_escape(side.name)}, {plural(side.connections, 'connection')},"
         f" {side.attempted:,} tried kTLS"
         for label, side in sides
     ]
@@ -70,7 +71,7 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 def _details(rule: RuleResult) -> str:
     """Return who, where and what to do, folded below the table."""
     rows = [
-        ("connections", ids(rule.connections)),
+        ("connections", id_runs(rule.connections)),
         ("findings", ", ".join(rule.codes)),
         *(("evidence", f"{place(line)}  {line.text}") for line in rule.evidence),
         ("help", rule.help),

@@ -8,9 +8,10 @@ from ktrace.check.case import Case, Scoped
 from ktrace.check.limits import waived
 from ktrace.check.result import RuleResult, Verdict
 from ktrace.check.statistics import Worse, decided_with
-from ktrace.check.words import NO_ULP_HELP, RECORD, figure, number, show
+from ktrace.check.words import NO_ULP_HELP, RECORD, figure, show
 from ktrace.findings import Rate
 from ktrace.statistics import wilson
+from ktrace.wording import plural
 
 NOBODY: frozenset[int] = frozenset()
 
@@ -109,7 +110,7 @@ def _explain(result: RuleResult, limit: float) -> RuleResult:
     more = decided_with(rate, limit)
     if more is not None:
         kind = "more connection" if rate.n else "connection"
-        help_text = f"{number(more, kind)} at this rate would decide"
+        help_text = f"{plural(more, kind)} at this rate would decide"
     elif limit in (0, 1):
         help_text = f"no number of connections proves a rate of {limit:g}; give a limit off the end"
     else:

@@ -10,8 +10,9 @@ import msgspec
 
 from ktrace.check.result import CheckResult, FindingChange, RuleResult
 from ktrace.check.run import Run
-from ktrace.check.words import clean, scoped
+from ktrace.check.words import scoped
 from ktrace.findings import Evidence, Finding
+from ktrace.wording import clean
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _STATE = {"new": "new", "known": "unchanged", "gone": "absent"}

@@ -5,8 +5,9 @@ import textwrap
 from collections.abc import Iterator
 
 from ktrace.check.result import CheckResult, RuleResult, Side, Verdict
-from ktrace.check.words import clean, ids, number, percent, scoped
+from ktrace.check.words import scoped
 from ktrace.findings import Evidence, Rate
+from ktrace.wording import clean, id_runs, interval, plural
 
 WIDEST = 100
 _COLOURS = {"failed": "31;1", "inconclusive": "33;1", "not shown": "33", "passed": "32"}
@@ -110,7 +111,7 @@ class _Text:
     def _waivers(self, result: CheckResult) -> Iterator[str]:
         for use in result.waivers:
             who = f" of {use.peer}" if use.peer else ""
-            covers = f": {ids(use.connections)}" if use.connections else ""
+            covers = f": {id_runs(use.connections)}" if use.connections else ""
             text = f"{use.code}{who} until {use.until}, {use.state}{covers} ({use.reason})"
             yield from self._row("waiver", text)
 
@@ -138,15 +139,15 @@ class _Text:
 
 
 def _side(side: Side) -> str:
-    connections = number(side.connections, "connection")
+    connections = plural(side.connections, "connection")
     return f"{side.name}: {connections}, {side.attempted:,} tried kTLS"
 
 
 def _short(rate: Rate | None) -> str:
     """Return "0 of 5 (0 to 43.4 %)"; nothing where there is nothing to count."""
-    if rate is None or rate.low is None or rate.high is None:
+    if rate is None or rate.value is None:
         return ""
-    return f"{rate.k} of {rate.n} ({percent(rate.low)} to {percent(rate.high)} %)"
+    return f"{rate.k} of {rate.n} ({interval(rate)})"
 
 
 def _who(rule: RuleResult) -> str:
@@ -155,4 +156,4 @@ def _who(rule: RuleResult) -> str:
     if not rule.connections:
         return ", ".join(rule.codes)
     codes = f" ({', '.join(rule.codes)})" if rule.codes else ""
-    return f"{ids(rule.connections)}{codes}"
+    return f"{id_runs(rule.connections)}{codes}"

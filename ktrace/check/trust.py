@@ -7,7 +7,8 @@ import msgspec
 from ktrace.check.case import Case
 from ktrace.check.result import RuleResult
 from ktrace.check.run import HOST_CODE, LIMITED_CODE, Run
-from ktrace.check.words import NO_ULP_HELP, RECORD, number
+from ktrace.check.words import NO_ULP_HELP, RECORD
+from ktrace.wording import plural
 
 RULES = ("min_attempted", "covered", "lost_events", "ulp_available", "baseline")
 NOBODY: frozenset[int] = frozenset()
@@ -39,7 +40,7 @@ def faults(run: Run) -> list[str]:
     """Say what keeps a run from being evidence at all, whatever its verdict."""
     checks = (
         (not run.counts.total.attempted, "no connection tried kTLS"),
-        (bool(run.lost_events), f"{number(run.lost_events, 'event')} lost"),
+        (bool(run.lost_events), f"{plural(run.lost_events, 'event')} lost"),
         ("setsockopt" not in run.covered, "setsockopt is not covered"),
         (run.has(LIMITED_CODE), "verdicts were limited by calls that it does not show"),
         (run.has(HOST_CODE), "its host had no tls ULP"),
@@ -71,14 +72,14 @@ def _tried(case: Case) -> Iterator[RuleResult]:
     rule = "min_attempted"
     scopes = case.scopes(rule, NOBODY)
     total = case.candidate.counts.total
-    seen = number(total.attempted, "kTLS connection")
+    seen = plural(total.attempted, "kTLS connection")
     if not any(scoped.scope is None for scoped in scopes):
         lack = _too_few(total.attempted, 1, total.connections)
         yield _rule(rule, "kTLS tried", seen, lack)
     for scoped in scopes:
         counts, least = scoped.raw, max(1, scoped.value)
         lack = _too_few(counts.attempted, least, counts.connections)
-        fine = number(counts.attempted, "kTLS connection")
+        fine = plural(counts.attempted, "kTLS connection")
         yield _rule(rule, f"{rule} = {scoped.value}", fine, lack, scoped.scope)
 
 
@@ -89,13 +90,13 @@ def _too_few(attempted: int, least: int, connections: int) -> Lack | None:
     if attempted or least > 1:
         message = f"the policy asks for {least}"
     elif connections:
-        message = f"none of {number(connections, 'connection')} tried kTLS, so nothing is proven"
+        message = f"none of {plural(connections, 'connection')} tried kTLS, so nothing is proven"
     else:
         message = "the trace shows no TCP connection"
-    help_text = f"{number(more, 'more kTLS connection')} would decide"
+    help_text = f"{plural(more, 'more kTLS connection')} would decide"
     if not attempted:
         help_text += "; trace the program while it makes them: ktrace record -o LOG -- COMMAND"
-    return Lack(number(attempted, "kTLS connection"), message, help_text, more)
+    return Lack(plural(attempted, "kTLS connection"), message, help_text, more)
 
 
 def _uncovered(run: Run) -> Lack | None:
@@ -122,7 +123,7 @@ def _lost(run: Run) -> Lack | None:
     if not run.lost_events:
         return None
     return Lack(
-        f"{number(run.lost_events, 'event')} lost",
+        f"{plural(run.lost_events, 'event')} lost",
         "what was lost could have been a race or its proof",
         "record again with less load, or fewer processes at once",
         codes=("KT901",),
@@ -134,7 +135,7 @@ def _no_ulp(run: Run) -> Lack | None:
     if not count:
         return None
     return Lack(
-        f"missing for {number(count, 'connection')}",
+        f"missing for {plural(count, 'connection')}",
         "the host had no tls ULP, so a fallback says nothing about the program",
         NO_ULP_HELP,
         codes=(HOST_CODE,),
@@ -150,5 +151,5 @@ def _baseline_usable(run: Run) -> RuleResult:
         candidate="",
         message=f"the baseline proves too little: {'; '.join(missing)}" if missing else "",
         help="record the baseline again, or check without one" if missing else "",
-        baseline=number(run.counts.total.attempted, "kTLS connection"),
+        baseline=plural(run.counts.total.attempted, "kTLS connection"),
     )

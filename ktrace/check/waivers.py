@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from ktrace.check.counts import number
+from ktrace.check.counts import number_of
 from ktrace.check.policy import Waiver
 from ktrace.check.result import RuleResult, WaiverUse
 from ktrace.check.run import Run
@@ -39,7 +39,7 @@ class Excuses(msgspec.Struct, frozen=True):
         """Tell whether a finding is excused with every connection it names."""
         if not connections:
             return code in self.findings
-        return self.of(code).issuperset(map(number, connections))
+        return self.of(code).issuperset(map(number_of, connections))
 
 
 def excuse(waivers: tuple[Waiver, ...], run: Run, today: datetime.date) -> Excuses:
@@ -78,7 +78,7 @@ def rules(excuses: Excuses) -> list[RuleResult]:
 
 def _named(waiver: Waiver, run: Run) -> tuple[int, ...]:
     """Return the connections that findings of the waiver's code name, of its peer or of all."""
-    wanted = {number(c) for f in run.details() if f.code == waiver.code for c in f.connections}
+    wanted = {number_of(c) for f in run.details() if f.code == waiver.code for c in f.connections}
     if waiver.peer is None:
         return tuple(sorted(wanted))
     there = run.census.numbers(lambda group: group.peer == waiver.peer)
