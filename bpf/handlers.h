@@ -274,18 +274,25 @@ INLINE void exit_listen(struct kt_pending *p, long ret)
 	kt_submit(r);
 }
 
-/* TCP_ULP with the name "tls": the kernel takes at most 15 bytes and stops at a NUL. */
-INLINE int names_tls(__u64 pointer, __u32 length)
+/*
+ * TCP_ULP with the name "tls": the kernel takes at most 15 bytes and stops at a NUL.  A constant on a
+ * page that nobody has touched yet cannot be read before the kernel itself has: NAME_UNREADABLE.
+ */
+#define NAME_OTHER 0
+#define NAME_TLS 1
+#define NAME_UNREADABLE 2
+
+INLINE int ulp_name(__u64 pointer, __u32 length)
 {
 	char name[4] = {};
 
 	if (length < 3)
-		return 0;
+		return NAME_OTHER;
 	if (length == 3) {
 		if (bpf_probe_read_user(name, 3, (void *)pointer))
-			return 0;
+			return NAME_UNREADABLE;
 	} else if (bpf_probe_read_user(name, 4, (void *)pointer)) {
-		return 0;
+		return NAME_UNREADABLE;
 	}
 	return name[0] == 't' && name[1] == 'l' && name[2] == 's' && name[3] == 0;
 }
@@ -318,28 +325,17 @@ INLINE void enter_ulp(ENTER_CONTEXT *ctx, struct kt_pending *p, struct kt_sock *
 	kt_submit(r);
 }
 
-INLINE void enter_key(ENTER_CONTEXT *ctx, struct kt_pending *p)
+/*
+ * The first four bytes of a value: of crypto_info they are version and cipher_type, and what lies behind
+ * is key material that stays where it is.  Read at the exit: by then the page is there.
+ */
+INLINE __u32 first_bytes(struct kt_pending *p)
 {
 	__u32 head = 0;
 
-	/* version and cipher_type; the bytes after them are key material and stay where they are */
 	if (p->arg0 >= 4)
-		bpf_probe_read_user(&head, 4, (void *)ARG(ctx, 3));
-	p->arg1 = head;
-	p->pointer = ARG(ctx, 2);
-	begin(p, KT_KEY);
-}
-
-INLINE void enter_option(ENTER_CONTEXT *ctx, struct kt_pending *p, struct kt_sock *s)
-{
-	__u32 value = 0;
-
-	if (p->arg0 >= 4)
-		bpf_probe_read_user(&value, 4, (void *)ARG(ctx, 3));
-	p->arg1 = value;
-	p->pointer = ARG(ctx, 2);
-	ensure_sock(s);
-	begin(p, KT_SOCKOPT);
+		bpf_probe_read_user(&head, 4, (void *)p->pointer2);
+	return head;
 }
 
 INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
@@ -361,19 +357,21 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 		return 0;
 	p.fd = ARG(ctx, 0);
 	p.arg0 = ARG(ctx, 4);
-	if (level == SOL_TCP_ && name == TCP_ULP_ && !names_tls(ARG(ctx, 3), p.arg0))
+	p.pointer = name;
+	p.pointer2 = ARG(ctx, 3);
+	if (level == SOL_TCP_ && name == TCP_ULP_ && ulp_name(p.pointer2, p.arg0) == NAME_OTHER)
 		return 0;
 	/* A kTLS call on what is no TCP socket fails, and is none of a connection. */
 	if (!kt_walk(p.fd, &s) && !kt_any_fd())
 		return 0;
 	p.sk = s.sk;
 	p.state = s.state;
-	if (level == SOL_TLS_)
-		enter_key(ctx, &p);
-	else if (name == TCP_ULP_)
+	if (level == SOL_TCP_ && name == TCP_ULP_) {
 		enter_ulp(ctx, &p, &s);
-	else
-		enter_option(ctx, &p, &s);
+		return 0;
+	}
+	ensure_sock(&s);
+	begin(&p, level == SOL_TLS_ ? KT_KEY : KT_SOCKOPT);
 	return 0;
 }
 
@@ -386,6 +384,7 @@ INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 	kt_walk(p->fd, &s);
 	if (!s.sk)
 		s.sk = p->sk;
+	p->arg1 = p->call == KT_ULP ? s.state : first_bytes(p);
 	info = s.sk ? known_sock(&s) : 0;
 	if (info && ret == 0) {
 		if (p->call == KT_ULP)
@@ -401,7 +400,9 @@ INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 	r->fd = p->fd;
 	r->result = ret;
 	r->arg0 = p->call == KT_ULP ? p->arg0 : (__u32)p->pointer | (p->arg0 << 16);
-	r->arg1 = p->call == KT_ULP ? s.state : p->arg1;
+	r->arg1 = p->arg1;
+	if (p->call == KT_ULP && ulp_name(p->pointer2, p->arg0) == NAME_OTHER)
+		r->flags |= KT_F_OTHER_ULP;
 	r->state = p->state;
 	kt_submit(r);
 }

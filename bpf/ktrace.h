@@ -62,6 +62,7 @@ enum kt_phase {
 #define KT_F_CLOEXEC 0x10
 #define KT_F_MPTCP 0x20
 #define KT_F_THREAD 0x40   /* clone: a thread; exit: the last thread of its process */
+#define KT_F_OTHER_ULP 0x100 /* the name could be read only at the exit, and was not "tls" */
 #define KT_F_FILES 0x80	   /* clone: shares the descriptor table */
 
 struct kt_record {

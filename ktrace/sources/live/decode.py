@@ -50,7 +50,7 @@ class Decoder:
             Kind.SOCKET: _socket_detail,
             Kind.CONNECT: _connect_detail,
             Kind.ACCEPT: _accept_detail,
-            Kind.ULP: lambda r: UlpDetail("tls", r.arg0),
+            Kind.ULP: lambda r: UlpDetail(None if r.flags & layout.OTHER_ULP else "tls", r.arg0),
             Kind.KEY: _key_detail,
             Kind.SOCKOPT: _option_detail,
             Kind.SO_ERROR: _asked_detail,

@@ -63,6 +63,7 @@ CLOEXEC = 0x10
 MPTCP = 0x20
 THREAD = 0x40
 FILES = 0x80
+OTHER_ULP = 0x100
 
 
 class Record(NamedTuple):
