@@ -1,8 +1,8 @@
 """The HTML report: one self-contained file that loads nothing and runs only its own script.
 
-Nothing that was traced can become markup or script: templates escape everything, data is embedded as
-JSON without `<`, `>` and `&`, and the Content-Security-Policy names the hashes of the one script and
-the two style sheets.
+Nothing that was traced can become markup or script: templates escape everything, data is embedded
+as JSON without `<`, `>` and `&`, and the Content-Security-Policy names the hashes of the one script
+and the two style sheets.
 """
 
 import base64
@@ -15,11 +15,14 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
+from ktrace import wording
 from ktrace.findings import Report
 from ktrace.reporters.htmlreport import words
 from ktrace.reporters.htmlreport.groups import FULL
 from ktrace.reporters.htmlreport.race import race_page
 from ktrace.reporters.htmlreport.scale import Scale
+from ktrace.reporters.layout import READABLE, Paper
+from ktrace.reporters.text_finding import write_finding
 from ktrace.resources import templates_dir
 
 _STYLES = ("tokens", "page", "strip", "connections", "print")
@@ -34,9 +37,13 @@ def render(report: Report, most: int = FULL) -> str:
 
 
 def _finding_texts(report: Report) -> list[str]:
-    from ktrace.reporters import text
-
-    return [words.clean_lines(text.finding_text(report, finding)) for finding in report.findings]
+    """Return each finding as the text report prints it, to be copied."""
+    texts = []
+    for finding in report.findings:
+        paper = Paper(width=READABLE)
+        write_finding(paper, finding)
+        texts.append(str(paper))
+    return texts
 
 
 def _page(
@@ -65,7 +72,7 @@ def _page(
 
 
 def embedded_json(data: object) -> str:
-    """Encode data so that it can stand in a script element: no `<`, `>`, `&` and no line separator."""
+    """Encode data to stand in a script element: no `<`, `>`, `&`, no line separator."""
     text = msgspec.json.encode(data).decode()
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -88,8 +95,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    for name in ("count", "plural", "signed", "duration", "share", "interval", "id_list"):
-        environment.filters[name] = getattr(words, name)
+    for function in (words.count, words.signed, words.share, words.interval, wording.plural):
+        environment.filters[function.__name__] = function
     return environment
 
 

@@ -7,9 +7,11 @@ import msgspec
 from ktrace.findings import Basis, Connection, Evidence, EvidenceRow, Finding, TcpState
 from ktrace.reporters.htmlreport.moments import Moments
 from ktrace.reporters.htmlreport.strip import span_look
-from ktrace.reporters.htmlreport.words import duration, id_list, number_of, plural, short_source, signed
+from ktrace.reporters.htmlreport.words import duration, number_of, short_source, signed
+from ktrace.wording import id_runs, plural
 
 _LINKS = 12
+_TEXTS = 3
 _PLACES = 8
 
 
@@ -29,7 +31,7 @@ class CallRow(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """One finding; `places` are (source:line, text) of its evidence."""
+    """One finding; `places` are the places (source:line) of its evidence under each text."""
 
     code: str
     name: str
@@ -41,7 +43,7 @@ class Found(msgspec.Struct, frozen=True):
     hidden: int
     worst: str
     rows: tuple[CallRow, ...]
-    places: tuple[tuple[str, str], ...]
+    places: tuple[tuple[str, tuple[str, ...]], ...]
     more_places: int
     fields: tuple[tuple[str, str], ...]
     stack: tuple[str, ...]
@@ -51,7 +53,7 @@ class Found(msgspec.Struct, frozen=True):
 def found(finding: Finding) -> Found:
     """Prepare one finding."""
     ids = sorted(finding.connections, key=number_of)
-    places = [(_place(e), e.text) for e in finding.evidence]
+    places = _places(finding.evidence)
     return Found(
         code=finding.code,
         name=finding.name,
@@ -63,8 +65,8 @@ def found(finding: Finding) -> Found:
         hidden=max(0, len(ids) - _LINKS),
         worst="",
         rows=call_rows(finding.rows),
-        places=tuple(places[:_PLACES]),
-        more_places=max(0, len(places) - _PLACES),
+        places=places,
+        more_places=len(finding.evidence) - sum(len(some) for _, some in places),
         fields=tuple(_fields(finding)),
         stack=finding.stack or (),
         observed=all(row.basis == "observed" for row in finding.rows),
@@ -74,7 +76,16 @@ def found(finding: Finding) -> Found:
 def _size(finding: Finding, ids: Sequence[str]) -> str:
     if not ids:
         return ""
-    return f"{plural(max(finding.count, len(ids)), 'connection')}: {id_list(ids, 4)}"
+    return f"{plural(max(finding.count, len(ids)), 'connection')}: {id_runs(ids, 4)}"
+
+
+def _places(evidence: Sequence[Evidence]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Fold evidence by its text: the first few texts with the first few places of each."""
+    by_text: dict[str, list[str]] = {}
+    for item in evidence:
+        by_text.setdefault(item.text, []).append(_place(item))
+    shown = list(by_text.items())[:_TEXTS]
+    return tuple((text, tuple(places[:_PLACES])) for text, places in shown)
 
 
 def _place(evidence: Evidence) -> str:

@@ -92,9 +92,9 @@ def _by_margin(connection: Connection) -> tuple[bool, float, int]:
 def in_full(
     report: Report, drawn: Sequence[Connection], most: int = FULL
 ) -> tuple[Connection, ...]:
-    """Choose the connections whose timeline the page holds: strip rows, findings' connections, the rest.
+    """Choose the connections held in full: strip rows, findings' connections, then the rest.
 
-    Each finding gets a fair part first, so that one with 90,000 connections does not crowd out others.
+    Each finding gets a fair part first, so that one with 90,000 connections leaves room for others.
     """
     if len(report.connections) <= most:
         return report.connections

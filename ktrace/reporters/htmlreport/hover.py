@@ -117,8 +117,8 @@ def _race_sentence(connection: Connection, times: Moments) -> str:
         return "Refused before the handshake was over, and the connection never came up."
     early = "Refused before the handshake was over. "
     if connection.margin_us is not None and not times.by_order:
-        bound = " or more" if connection.margin_basis == "inferred" else ""
-        early = f"Refused, {duration(connection.margin_us)}{bound} too early. "
+        bound = "at most " if connection.margin_basis == "inferred" else ""
+        early = f"Refused, {bound}{duration(connection.margin_us)} too early. "
     if connection.recovered:
         return early + "A later attempt succeeded."
     return early + ("TLS went on in user space." if connection.outcome == "fallback" else "")

@@ -1,4 +1,4 @@
-"""The margin chart: how far from ESTABLISHED each ULP attempt came, and the table of outcomes beside it."""
+"""The margin chart (how far from ESTABLISHED each ULP attempt came) and the table of outcomes."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,20 @@ from ktrace.findings import Connection
 from ktrace.reporters.htmlreport.groups import group_of
 from ktrace.reporters.htmlreport.scale import SignedScale, Tick, signed_scale
 from ktrace.reporters.htmlreport.strip import percentile
-from ktrace.reporters.htmlreport.words import joined, plural, signed
+from ktrace.reporters.htmlreport.words import signed
+from ktrace.wording import listed, plural
 
 MARKS_AT_MOST = 300  # above it the bins are drawn as bars
 HEIGHT = 96  # px for the tallest stack
 STEP = 13.5  # px from mark to mark
 _BIN = 2.1  # percent of the width
-_KINDS = (("raced", "x"), ("latent", "luck"), ("late", "late"), ("unknown", "unknown"), ("safe", "ok"))
+_KINDS = (
+    ("raced", "x"),
+    ("latent", "luck"),
+    ("late", "late"),
+    ("unknown", "unknown"),
+    ("safe", "ok"),
+)
 _COLUMNS = (
     ("fallback", "fallback"),
     ("not-connected", "not connected"),
@@ -36,7 +43,7 @@ _ROW_WORDS = {
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A mark, or a part of a stacked bar: place in percent, y and height in px from the base line."""
+    """A mark or a part of a stacked bar: x in percent, y and height in px from the base line."""
 
     kind: str
     glyph: str
@@ -147,7 +154,7 @@ class OutcomeTable(msgspec.Struct, frozen=True):
 
 
 def outcome_table(connections: Sequence[Connection]) -> OutcomeTable | None:
-    """Count connections by group and outcome; only columns that occur, but always the two main ones."""
+    """Count connections by group and outcome; columns that occur, and always the two main ones."""
     counts: dict[tuple[str, str], int] = {}
     for connection in connections:
         group = group_of(connection)
@@ -177,4 +184,4 @@ def _tint(group: str, outcome: str) -> str:
 
 def described(table: OutcomeTable) -> str:
     """Return the totals as a sentence."""
-    return joined([f"{n:,} {name}" for n, name in zip(table.totals, table.columns, strict=True)])
+    return listed([f"{n:,} {name}" for n, name in zip(table.totals, table.columns, strict=True)])

@@ -1,7 +1,7 @@
 """When things happened on one connection, in microseconds from connect() or accept().
 
-Where a trace has no times, the place in the order of calls takes their part: the n-th call of the
-timeline lies at n, and nothing has a length.
+Where a trace has no times, the place in the order of calls takes their part: the first call of the
+timeline lies at 0, the next at 1, and the end after the last.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,20 @@ import msgspec
 from ktrace.findings import Basis, Connection, TcpState, TimelineRow, UlpAttempt
 
 WAITS = frozenset(
-    ("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6", "_newselect")
+    (
+        "epoll_wait",
+        "epoll_pwait",
+        "epoll_pwait2",
+        "poll",
+        "ppoll",
+        "select",
+        "pselect6",
+        "_newselect",
+    )
 )
 _PROVING_CALLS = frozenset(
-    ("read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg", "pread64", "preadv")
-    + ("write", "writev", "send", "sendto", "sendmsg", "sendmmsg", "sendfile", "sendfile64", "splice")
-    + ("getpeername", "connect")
+    "connect getpeername read readv recv recvfrom recvmsg recvmmsg pread64 preadv"
+    " write writev send sendto sendmsg sendmmsg sendfile sendfile64 splice".split()
 )
 _OPENING = frozenset(("connect", "accept", "accept4"))
 _UP: frozenset[TcpState] = frozenset(("ESTABLISHED",))
@@ -35,8 +43,8 @@ class Span(msgspec.Struct, frozen=True):
 class Moments(msgspec.Struct, frozen=True):
     """The times of one connection; `zero` is the trace's clock (seconds) at connect() or accept().
 
-    `attempt` is the ULP call that the verdict rests on, `told` the first proof of ESTABLISHED that the
-    program saw after it.  `by_order`: the figures are places in the order of calls, not times.
+    `attempt` is the ULP call that the verdict rests on, `told` the first proof of ESTABLISHED that
+    the program saw after it.  `by_order`: the figures are places in the order of calls, not times.
     """
 
     zero: float | None
@@ -58,7 +66,7 @@ def moments(connection: Connection, by_order: bool = False) -> Moments:
     opening = opening_row(connection)
     by_order = by_order or any(row.time is None for row in rows)
     zero = None if by_order else _zero(connection, opening)
-    at = tuple(_begin(row, i, zero, opening) for i, row in enumerate(rows))
+    at = tuple(_begin(row, i, zero) for i, row in enumerate(rows))
     attempt = deciding_attempt(connection)
     attempt_row = _row_of(connection, attempt)
     attempted = at[attempt_row] if attempt_row is not None else _attempt_time(attempt, zero)
@@ -78,7 +86,7 @@ def moments(connection: Connection, by_order: bool = False) -> Moments:
         established_row=up_row,
         told=None if told_row is None else at[told_row] + _length(rows[told_row], by_order),
         told_row=told_row,
-        end=max((at[i] + _length(row, by_order) for i, row in enumerate(rows)), default=0.0),
+        end=_end(rows, at, by_order),
     )
 
 
@@ -96,7 +104,7 @@ def quick_zero(connection: Connection) -> float | None:
 
 
 def deciding_attempt(connection: Connection) -> UlpAttempt | None:
-    """Return the ULP attempt that the ordering rests on: the first refused one of a race, else the first."""
+    """Return the ULP attempt that the ordering rests on: a race's first refused one, else the first."""
     if connection.ordering in ("raced", "late"):
         for attempt in connection.ulp:
             if attempt.result in ("ENOTCONN", "ENOTSUPP"):
@@ -115,10 +123,18 @@ def _zero(connection: Connection, opening: int | None) -> float | None:
     return row.time + (row.duration_us or 0.0) / 1e6 if accepted else row.time
 
 
-def _begin(row: TimelineRow, index: int, zero: float | None, opening: int | None) -> float:
+def _begin(row: TimelineRow, index: int, zero: float | None) -> float:
     if zero is None or row.time is None:
-        return float(index - (opening or 0))
+        return float(index)
     return round((row.time - zero) * 1e6, 1)
+
+
+def _end(rows: tuple[TimelineRow, ...], at: tuple[float, ...], by_order: bool) -> float:
+    if by_order:
+        return float(len(rows))
+    return max(
+        (begin + (row.duration_us or 0.0) for row, begin in zip(rows, at, strict=True)), default=0.0
+    )
 
 
 def _length(row: TimelineRow, by_order: bool) -> float:
@@ -177,7 +193,7 @@ def _spans(
 ) -> Iterator[Span]:
     """Yield the stretches between changes of state; CLOSE and LISTEN draw nothing."""
     changes = list(_changes(rows, at, by_order, up))
-    end = max((at[i] + _length(row, by_order) for i, row in enumerate(rows)), default=0.0)
+    end = _end(rows, at, by_order)
     for (start, state, basis), following in zip(changes, [*changes[1:], None], strict=True):
         stop = end if following is None else following[0]
         if state not in ("CLOSE", "LISTEN") and stop > start:
@@ -187,7 +203,7 @@ def _spans(
 def _changes(
     rows: tuple[TimelineRow, ...], at: tuple[float, ...], by_order: bool, up: float | None
 ) -> Iterator[tuple[float, TcpState, Basis]]:
-    """Yield (from when, state, basis); a call proves ESTABLISHED at its end, other changes at its start."""
+    """Yield (when, state, basis): a call proves ESTABLISHED at its end, else it acts at its start."""
     state: TcpState | None = None
     last = float("-inf")
     for row, begin in zip(rows, at, strict=True):

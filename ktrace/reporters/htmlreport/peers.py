@@ -5,9 +5,10 @@ from collections.abc import Iterable
 import msgspec
 
 from ktrace.findings import Connection, Peer, Rate, Report
-from ktrace.reporters.htmlreport.words import plural, process
+from ktrace.reporters.htmlreport.words import process
 from ktrace.statistics import wilson
 from ktrace.tally import PeerKey, peer_key
+from ktrace.wording import plural
 
 SHOWN = 100
 

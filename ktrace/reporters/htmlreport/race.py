@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import msgspec
 
 from ktrace.findings import Connection, Report
-from ktrace.reporters.htmlreport import groups, hover, margin, moments, peers, strip, table
 from ktrace.reporters.htmlreport import found as findings
+from ktrace.reporters.htmlreport import groups, hover, margin, moments, peers, strip, table
 from ktrace.reporters.htmlreport import verdict as head
 from ktrace.reporters.htmlreport.scale import Scale, call_scale, log_scale
 from ktrace.reporters.htmlreport.trust import Item, trust
-from ktrace.reporters.htmlreport.words import count, plural
+from ktrace.reporters.htmlreport.words import count
 from ktrace.tally import peer_key
+from ktrace.wording import plural
 
 STATIC_ROWS = 200  # table rows written into the page itself; the script pages through all
 STATIC_TIMELINES = 20  # timelines that can be read without a script
@@ -100,7 +101,9 @@ def _strip(
 ) -> Strip | None:
     if not members:
         return None
-    scale = _scale([times[c.id] for group, inside in members for c in inside[: group.most]], by_order)
+    scale = _scale(
+        [times[c.id] for group, inside in members for c in inside[: group.most]], by_order
+    )
     drawn = tuple(_strip_group(group, inside, times, scale) for group, inside in members)
     return Strip(
         drawn,
@@ -113,7 +116,9 @@ def _strip(
 
 def _scale(times: Sequence[moments.Moments], by_order: bool) -> Scale:
     """Fit the axis to every mark of the drawn rows."""
-    known = [at for t in times for at in (t.attempt, t.established, t.told, t.end) if at is not None]
+    known = [
+        at for t in times for at in (t.attempt, t.established, t.told, t.end) if at is not None
+    ]
     if by_order:
         return call_scale(known)
     return log_scale(known)
@@ -151,9 +156,7 @@ def _folds(
     return folded, f"{count(many)} more to {plural(len(others), 'other peer')}"
 
 
-def _fold(
-    group: groups.Group, peer: str, inside: Sequence[Connection], scale: Scale
-) -> strip.Fold:
+def _fold(group: groups.Group, peer: str, inside: Sequence[Connection], scale: Scale) -> strip.Fold:
     margins: list[float] = []
     attempts: list[float] = []
     for connection in inside:
@@ -193,8 +196,9 @@ def _left_out(report: Report, full: Sequence[Connection], total: int) -> str:
     kept = len(report.connections)
     if len(full) < kept:
         return (
-            f"{count(len(full))} of {plural(total, 'connection')} are held in full, those of findings"
-            f" first. The other {count(total - len(full))} are in the counts, rates, peers and medians."
+            f"{count(len(full))} of {plural(total, 'connection')} are held in full, those of"
+            f" findings first. The other {count(total - len(full))} are in the counts, rates,"
+            " peers and medians."
         )
     return (
         f"{plural(total - kept, 'connection')} of {count(total)} were left out of the list"

@@ -46,7 +46,7 @@ class LogScale(msgspec.Struct, frozen=True):
 
 
 class CallScale(msgspec.Struct, frozen=True):
-    """The order of calls, for traces without times: call 1 is connect()."""
+    """The order of calls, for traces without times: call 1 is the first of the timeline."""
 
     high: float
 
@@ -65,7 +65,7 @@ Scale = LogScale | CallScale
 
 
 def log_scale(times: Iterable[float]) -> LogScale:
-    """Fit a scale to the times of all marks: from the power of ten under the smallest one above zero."""
+    """Fit a scale to all marks: it starts at the power of ten under the smallest one above zero."""
     positive = [t for t in times if t >= _SHORTEST]
     if not positive:
         return LogScale(100.0, 1e6)
@@ -99,7 +99,7 @@ class SignedScale(msgspec.Struct, frozen=True):
             reach = near * size / self.low
         else:
             span = math.log10(limit / self.low)
-            reach = near + (width * 0.94 - near) * math.log10(min(size, limit) / self.low) / span
+            reach = near + (width * 0.92 - near) * math.log10(min(size, limit) / self.low) / span
         return round(self.zero + (reach if us > 0 else -reach), 2)
 
     def ticks(self) -> tuple[Tick, ...]:
@@ -109,13 +109,14 @@ class SignedScale(msgspec.Struct, frozen=True):
             value = self.low
             while value <= limit * 1.001:
                 label = (MINUS if sign < 0 else "+") + round_time(value)
-                marks.append(Tick(self.at(sign * value), label, sign * value))
+                if abs(self.at(sign * value) - self.zero) > 5:
+                    marks.append(Tick(self.at(sign * value), label, sign * value))
                 value *= 10
         return tuple(sorted(marks, key=lambda tick: tick.at))
 
 
 def signed_scale(margins: Iterable[float]) -> SignedScale:
-    """Fit a two-sided scale; the side without a margin keeps a narrow strip, so that zero is seen."""
+    """Fit a two-sided scale; a side without a margin keeps a strip, so that zero is seen."""
     known = [m for m in margins if m]
     below = [-m for m in known if m < 0]
     above = [m for m in known if m > 0]

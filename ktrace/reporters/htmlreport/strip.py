@@ -1,7 +1,7 @@
 """The race strip: what is painted in each row, back to front.
 
-Each element carries its place in percent and its time in microseconds, so that the page's script can
-move it to another scale without knowing the grammar of the chart.
+Each element carries its place in percent and its time in microseconds, so that the page's script
+can move it to another scale without knowing the grammar of the chart.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,14 @@ from ktrace.findings import Connection, TcpState, UlpAttempt
 from ktrace.reporters.htmlreport.groups import Group
 from ktrace.reporters.htmlreport.moments import Moments
 from ktrace.reporters.htmlreport.scale import Scale
-from ktrace.reporters.htmlreport.words import plural, process, signed
+from ktrace.reporters.htmlreport.words import count, process, signed
 
 CONNECTING = frozenset(("SYN_SENT", "SYN_RECV"))
 _NOT_UP = ("ENOTCONN", "ENOTSUPP")
 
 
 class Element(msgspec.Struct, frozen=True):
-    """One shape: a "box" or "line" from `t` to `e`, or the glyph `look` at `t`; y counts from the middle."""
+    """A "box" or "line" from `t` to `e`, a "tick" or "glyph" at `t`; y counts from the middle."""
 
     shape: str
     look: str
@@ -57,9 +57,11 @@ def margin_words(connection: Connection, by_order: bool = False) -> str:
     if connection.ordering is None:
         return "\u2013"
     if connection.margin_us is None:
-        if connection.ordering == "raced":
-            return "never up" if connection.outcome == "not-connected" else "too early"
-        return "not known" if not by_order else "order only"
+        if connection.ordering == "raced" and connection.outcome == "not-connected":
+            return "never up"
+        if connection.ordering == "unconnected":
+            return "\u2013"
+        return "order only" if by_order else "not known"
     return "order only" if by_order else signed(connection.margin_us)
 
 
@@ -145,8 +147,10 @@ def _race_bar(attempt: float, times: Moments, scale: Scale) -> Iterator[Element]
     stop = times.established if came_up and times.established is not None else times.end
     stop = max(stop, attempt)
     yield _box("race-ground", attempt, stop, scale, 9)
-    yield _box("race", attempt, stop, scale, 6) if came_up else _span_line(
-        "race-open", attempt, stop, scale
+    yield (
+        _box("race", attempt, stop, scale, 6)
+        if came_up
+        else _span_line("race-open", attempt, stop, scale)
     )
 
 
@@ -195,9 +199,7 @@ def _attempts(connection: Connection, times: Moments, scale: Scale) -> Iterator[
     yield from deciding
 
 
-def attempt_place(
-    connection: Connection, attempt: UlpAttempt, times: Moments
-) -> float | None:
+def attempt_place(connection: Connection, attempt: UlpAttempt, times: Moments) -> float | None:
     """Return when an attempt began, on the axis of its connection."""
     wanted = (attempt.line, attempt.time, attempt.tid)
     for line, place in zip(connection.timeline, times.at, strict=True):
@@ -208,9 +210,7 @@ def attempt_place(
     return round((attempt.time - times.zero) * 1e6, 1)
 
 
-def attempt_look(
-    connection: Connection, attempt: UlpAttempt, place: float, times: Moments
-) -> str:
+def attempt_look(connection: Connection, attempt: UlpAttempt, place: float, times: Moments) -> str:
     """Return the glyph of an attempt: by what the kernel said and by what was known then."""
     latent = connection.ordering == "unordered" and (times.told is None or place < times.told)
     if attempt.result == "ok":
@@ -254,10 +254,15 @@ class Fold(msgspec.Struct, frozen=True):
 
 
 def fold(
-    group: Group, who: Connection, peer: str, margins: Sequence[float], attempts: Sequence[float],
-    many: int, scale: Scale,
+    group: Group,
+    who: Connection,
+    peer: str,
+    margins: Sequence[float],
+    attempts: Sequence[float],
+    many: int,
+    scale: Scale,
 ) -> Fold:
-    """Draw many connections as ranges: p5 to p95 of the attempt and of ESTABLISHED, medians as marks."""
+    """Draw many connections as ranges, p5 to p95 of attempt and ESTABLISHED, medians as marks."""
     ups = [attempt - margin for attempt, margin in zip(attempts, margins, strict=True)]
     elements: list[Element] = []
     if attempts:
@@ -266,7 +271,7 @@ def fold(
         elements.append(_line("up", percentile(ups, 0.5), scale, 8))
         elements.append(_glyph(group.glyph, percentile(attempts, 0.5), scale))
     middle = f"median {signed(percentile(margins, 0.5))}" if margins else "never up"
-    return Fold(process(who), arrow(who), peer, f"{plural(many, 'more', 'more')}", middle, tuple(elements))
+    return Fold(process(who), arrow(who), peer, f"{count(many)} more", middle, tuple(elements))
 
 
 def _range(look: str, values: Sequence[float], scale: Scale, height: float) -> Element:

@@ -20,9 +20,9 @@ ORDER_WORDS = {
     "safe": ("safe", "ok"),
     None: ("\u2013", ""),
 }
-_STATES = (
-    ("CLOSE", "LISTEN", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2")
-    + ("TIME_WAIT", "CLOSE_WAIT", "LAST_ACK", "CLOSING", "UNKNOWN")
+_STATES = tuple(
+    "CLOSE LISTEN SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2"
+    " TIME_WAIT CLOSE_WAIT LAST_ACK CLOSING UNKNOWN".split()
 )
 _STATE = {state: n for n, state in enumerate(_STATES)}
 _RANK = {group.key: n for n, group in enumerate(GROUPS)} | {None: len(GROUPS)}
@@ -55,7 +55,9 @@ def table_row(connection: Connection, by_order: bool) -> TableRow:
     known = connection.margin_us is not None
     return TableRow(
         id=connection.id,
-        process=f"{process(connection)} {connection.pid}" if connection.comm else process(connection),
+        process=f"{process(connection)} {connection.pid}"
+        if connection.comm
+        else process(connection),
         peer=connection.peer or "\u2013",
         role=connection.role,
         ordering=word,

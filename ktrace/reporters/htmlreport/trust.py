@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from ktrace.findings import Report
-from ktrace.reporters.htmlreport.words import count, joined, plural
+from ktrace.reporters.htmlreport.words import count
+from ktrace.wording import listed, plural
 
 FAMILIES = (
     "socket",
@@ -74,6 +75,8 @@ def _basis(report: Report) -> Item:
     if observed:
         parts.append(f"{plural(observed, 'margin')} observed in the kernel")
     if inferred:
-        parts.append(f"{plural(inferred, 'margin')} inferred from calls, where the figure is a bound")
-    text = joined(parts) or "no margin could be measured"
+        parts.append(
+            f"{plural(inferred, 'margin')} inferred from calls, where the figure is a bound"
+        )
+    text = listed(parts) or "no margin could be measured"
     return Item("passed" if observed and not inferred else "open", "Basis", text)

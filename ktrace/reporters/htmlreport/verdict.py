@@ -6,15 +6,20 @@ import msgspec
 
 from ktrace.findings import Rate, Report
 from ktrace.reporters.htmlreport.groups import group_of
-from ktrace.reporters.htmlreport.words import count, duration, joined, plural, short_source
+from ktrace.reporters.htmlreport.words import count, duration, short_source
+from ktrace.wording import listed, plural
 
 _RACED = "the TLS ULP was set before the connection was established."
 _LUCK = "the TLS ULP was set without waiting for the connection."
+_LUCK_LEAD = (
+    "The handshake was over before the call; the program had not been told."
+    " A slower link turns this into a race."
+)
 _MINUTE = "%H:%M"
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`strong` and `rest` make the sentence, `lead` the text below it; `mark` is the glyph of the line above."""
+    """`strong` and `rest` make the sentence, `lead` is the text below, `mark` the glyph above."""
 
     mark: str
     tally: tuple[tuple[str, str], ...]
@@ -65,7 +70,11 @@ def _sentence(report: Report) -> tuple[str, str, str]:
         return "luck", f"{_of(s.unordered, clients)} worked by luck:", _LUCK
     unjudged = unjudged_connections(report)
     if unjudged:
-        return "open", "No race was seen,", f"but {plural(unjudged, 'connection')} cannot be judged."
+        return (
+            "open",
+            "No race was seen,",
+            f"but {plural(unjudged, 'connection')} cannot be judged.",
+        )
     if not clients:
         return _accepted_only(report)
     if s.fallback:
@@ -105,15 +114,16 @@ def _lead(report: Report) -> str:
     if not s.attempted:
         parts.append(_seen(report))
     if s.raced and s.unordered:
-        parts.append(f"Another {count(s.unordered)} made the same calls in the same order and worked by luck.")
+        more = "One more" if s.unordered == 1 else f"Another {count(s.unordered)}"
+        parts.append(f"{more} made the same calls in the same order and worked by luck.")
     elif s.unordered:
-        parts.append("The handshake was over before the call; the program had not been told. A slower link turns this into a race.")
+        parts.append(_LUCK_LEAD)
     if s.fallback and (s.raced or s.unordered):
         parts.append(f"{plural(s.fallback, 'connection')} went on with TLS in user space.")
     if s.attempted and not (s.raced or s.unordered or s.fallback):
         parts.append(_clean(report))
     if s.attempted and s.raced + s.unordered and (unjudged := unjudged_connections(report)):
-        parts.append(f"{plural(unjudged, 'more connection', 'more connections')} cannot be judged.")
+        parts.append(f"{plural(unjudged, 'connection')} cannot be judged.")
     return " ".join(parts)
 
 
@@ -121,7 +131,8 @@ def _seen(report: Report) -> str:
     s = report.summary
     if not s.connections:
         return "The trace shows no TCP connection."
-    return f"The trace shows {plural(s.connections, 'TCP connection')}; none set the TLS ULP or installed keys."
+    shown = plural(s.connections, "TCP connection")
+    return f"The trace shows {shown}; none set the TLS ULP or installed keys."
 
 
 def _clean(report: Report) -> str:
@@ -130,7 +141,7 @@ def _clean(report: Report) -> str:
     parts += [(s.rx_only, "for RX only"), (s.ulp_only, "with the ULP and no keys")]
     parts += [(s.not_connected, "never came up")]
     found = [f"{count(n)} {word}" for n, word in parts if n]
-    return f"{plural(s.attempted, 'connection')} tried kTLS: {joined(found)}." if found else ""
+    return f"{plural(s.attempted, 'connection')} tried kTLS: {listed(found)}." if found else ""
 
 
 def _record_command(report: Report) -> str:

@@ -1,24 +1,18 @@
 """Numbers, times and names as the pages write them."""
 
-import re
-from collections.abc import Iterable, Sequence
-
+from ktrace import wording
 from ktrace.findings import Connection, Rate
 
 NNBSP = "\u202f"  # a narrow no-break space stands before each unit
 MINUS = "\u2212"
 DASH = "\u2013"
 
-# Control characters and everything that turns or breaks the line of text: a name is untrusted.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
 _UNITS = ((1e3, 1.0, "µs"), (1e6, 1e3, "ms"), (120e6, 1e6, "s"), (7.2e9, 60e6, "min"))
 
 
 def clean(text: str) -> str:
-    """Write control characters, direction marks and lone surrogates as `\\x1b` or `\\u202e`."""
-    return _UNSAFE.sub(_escaped, text)
+    """Write control characters and direction marks as `\\x1b` or `\\u202e`; our own blanks stay."""
+    return NNBSP.join(wording.clean(part) for part in text.split(NNBSP))
 
 
 def clean_lines(text: str) -> str:
@@ -26,19 +20,9 @@ def clean_lines(text: str) -> str:
     return "\n".join(clean(line) for line in text.split("\n"))
 
 
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-
 def count(n: int) -> str:
     """Return n with thousands parted: 6,687."""
     return f"{n:,}"
-
-
-def plural(n: int, word: str, many: str | None = None) -> str:
-    """Return "1 connection", "35 connections"."""
-    return f"{count(n)} {word if n == 1 else many or word + 's'}"
 
 
 def three_digits(value: float) -> str:
@@ -95,40 +79,10 @@ def interval(rate: Rate) -> str:
     return f"{share(rate.low)} to {share(rate.high)}{NNBSP}%"
 
 
-def id_list(ids: Sequence[str], most: int = 6) -> str:
-    """Fold ids into runs: "c1 to c5, c11", at most `most` runs."""
-    runs = list(_runs(ids))
-    shown = [first if first == last else f"{first} to {last}" for first, last, _ in runs[:most]]
-    hidden = sum(size for _, _, size in runs[most:])
-    return ", ".join(shown) + (f" and {count(hidden)} more" if hidden else "")
-
-
-def _runs(ids: Sequence[str]) -> Iterable[tuple[str, str, int]]:
-    """Yield (first, last, how many) of each run of ids that count up by one."""
-    first = last = ""
-    size = 0
-    for name in sorted(ids, key=number_of):
-        if size and number_of(name) == number_of(last) + 1:
-            last, size = name, size + 1
-            continue
-        if size:
-            yield first, last, size
-        first, last, size = name, name, 1
-    if size:
-        yield first, last, size
-
-
 def number_of(connection_id: str) -> int:
     """Return 14 for "c14"."""
     digits = connection_id[1:]
     return int(digits) if digits.isdigit() else 0
-
-
-def joined(words: Sequence[str]) -> str:
-    """Return "a, b and c"."""
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def short_source(source: str) -> str:

@@ -9,18 +9,19 @@
       stops.add(row.at);
       if (row.took) stops.add(row.at + row.took);
     }
+    if (connection.byOrder) stops.add(rows.length);
     for (const t of [connection.attempt, connection.established, connection.told]) if (t !== null) stops.add(t);
     const times = [...stops].sort((a, b) => a - b);
     const pieces = times.slice(1).map((end, i) => ({ start: times[i], end, cut: false }));
-    const guard = [connection.attempt, connection.established].filter((t) => t !== null).sort((a, b) => a - b);
-    for (let n = 0; n < 3; n++) {
-      const live = pieces.filter((p) => !p.cut);
-      const total = live.reduce((sum, p) => sum + p.end - p.start, 0);
-      const longest = live.filter((p) => guard.length < 2 || p.end <= guard[0] || p.start >= guard[1])
-        .sort((a, b) => b.end - b.start - (a.end - a.start))[0];
-      if (!longest || live.length < 4 || longest.end - longest.start < 0.45 * total) break;
-      longest.cut = true;
-    }
+    if (connection.byOrder) return piecewise(pieces, rows.length);
+    const setup = [0, connection.attempt, connection.established, connection.told]
+      .concat(rows.filter((row) => /SOL_TLS|TCP_ULP/.test(row.text)).map((row) => row.at)).filter((t) => t !== null);
+    const margin = [connection.attempt, connection.established].filter((t) => t !== null).sort((a, b) => a - b);
+    const inMargin = (p) => margin.length === 2 && p.end > margin[0] && p.start < margin[1];
+    const window = Math.max(...margin, 0) - Math.min(...margin, 0) || Math.max(...setup) || times[times.length - 1];
+    const quiet = pieces.filter((p) => !inMargin(p) && p.end - p.start > 0.6 * window && p.end > 0)
+      .sort((a, b) => b.end - b.start - (a.end - a.start));
+    if (pieces.length > 3) for (const piece of quiet.slice(0, 5)) piece.cut = true;
     return piecewise(pieces, times[times.length - 1]);
   }
 
@@ -113,7 +114,7 @@
     const bar = up ? kt.svg("rect", { class: "race", x: percent(x), width: percent(Math.max(end - x, 0)), y: y - 3, height: 6 })
       : kt.svg("line", { class: "race-open", x1: percent(x), x2: percent(end), y1: y, y2: y });
     const words = up && margin !== null && !connection.byOrder
-      ? `${kt.duration(margin)}${connection.bound ? " or more" : ""} too early` : "too early";
+      ? `${connection.bound ? "at most " : ""}${kt.duration(margin)} too early` : "too early";
     const label = kt.svg("text", { class: "early", x: percent(Math.min(Math.max((x + end) / 2, 8), 92)), y: y + 18 }, words);
     return [bar, label];
   }
@@ -169,12 +170,16 @@
     const picture = kt.svg("svg", { class: "tl", height, role: "img", "aria-label": `Timeline of ${connection.id}; the calls are in the table below` });
     for (const t of scale.ticks) {
       const x = percent(scale.at(t));
-      const label = connection.byOrder ? `${Number.isInteger(t) ? t + 1 : ""}` : kt.tick(t);
+      if (connection.byOrder && (!Number.isInteger(t) || t >= rows.length)) continue;
+      const label = connection.byOrder ? String(t + 1) : kt.tick(t);
       picture.append(kt.svg("line", { class: "grid", x1: x, x2: x, y1: 18, y2: height }), kt.svg("text", { class: "axis-t", x, y: 13 }, label));
     }
-    picture.append(...stateLane(connection, scale, middle[0]), ...setupLane(connection, rows, scale, middle[1]));
-    threads.forEach((tid, i) => picture.append(...threadLane(rows.filter((r) => r.tid === tid), scale, middle[i + 2], width, bars)));
+    const lanes = [...stateLane(connection, scale, middle[0]), ...setupLane(connection, rows, scale, middle[1])];
+    threads.forEach((tid, i) => lanes.push(...threadLane(rows.filter((r) => r.tid === tid), scale, middle[i + 2], width, bars)));
+    /* text stays readable over a cut */
+    picture.append(...lanes.filter((node) => node.tagName !== "text"));
     for (const cut of scale.cuts) picture.append(...cutMarks(cut, height));
+    picture.append(...lanes.filter((node) => node.tagName === "text"));
     if (narrow) names.forEach((name, i) => picture.append(kt.svg("svg", { x: 0 }, kt.svg("text", { x: 0, y: middle[i] - 20, "text-anchor": "start", class: "axis-t lane" }, name))));
     const labels = kt.el("div", { class: "tl-names" }, ...names.map((name) => kt.el("span", {}, name)));
     labels.querySelectorAll("span").forEach((span, i) => {
