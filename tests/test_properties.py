@@ -18,7 +18,7 @@ from tests.programs.scenario import ACTIONS, Machine, Scenario, Socket
 
 small = st.integers(0, 15)
 draws = st.lists(
-    st.tuples(st.integers(0, 2), small, st.integers(0, len(ACTIONS) - 1), small), max_size=40
+    st.tuples(st.integers(0, 2), small, st.integers(0, len(ACTIONS) - 1), small), min_size=4, max_size=60
 )
 scenarios = st.builds(
     lambda threads, module, played: Machine(threads, module).play(played),
@@ -100,7 +100,7 @@ def listed(report: Report) -> list[dict[str, object]]:
     return [found(c) for c in report.connections if c.role != "listener"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(scenario=scenarios, form=forms)
 def test_a_scenario_in_any_form_gives_what_the_contract_says(
     scenario: Scenario, form: Form

@@ -139,7 +139,7 @@ void wait_epoll(int id, int fd, uint32_t events, uint64_t data, int flavour)
 
 	must(ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, fd, &want) == 0, "epoll_ctl");
 	int n = epoll_flavour(ep, got, 8, flavour);
-	did_at(id, "epoll", n > 0 ? got[0].events : 0, 0);
+	did_at(id, "epoll", n > 0 ? got[0].events : 0, n > 0 ? 0 : -1);
 	close(ep);
 }
 
@@ -148,7 +148,7 @@ void wait_poll(int id, int fd, short events, int timeout_ms)
 	struct pollfd p = {.fd = fd, .events = events};
 	int n = poll(&p, 1, timeout_ms);
 
-	did_at(id, "poll", n > 0 ? p.revents : 0, 0);
+	did_at(id, "poll", n > 0 ? p.revents : 0, n > 0 ? 0 : -1);
 }
 
 int ask_peer(int id, int fd)

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 OUT, ERR, HUP = 0x4, 0x8, 0x10
-ESTABLISHED = 1
+# TCP states that a socket reaches only through ESTABLISHED: it, both FIN_WAITs, TIME_WAIT and so on.
+CAME_UP = (1, 4, 5, 6, 8, 9, 11)
 PENDING = ("EINPROGRESS", "EALREADY", "EINTR", "EAGAIN")
 NOT_CONNECTED = ("ENOTCONN", "ENOTSUPP")
 WAITS = ("epoll", "poll", "select")
+ARRAYS = ("epoll", "poll")  # cut by -s; select's sets are not
 OTHER_ULPS = ("other_ulp", "other_ulp_int")  # printed as a string, as an int (optlen 4)
 FAMILY = {
     "connect": "connect",
@@ -44,8 +46,8 @@ class Fact:
     """One call on the socket: [begin, end] is its place in the order of the run.
 
     `value` is a byte count, event mask, TCP state, errno of SO_ERROR, optlen, or
-    version << 16 | cipher; `index` the place of this socket in the array that a wait returned.
-    `result` None: never returned.
+    version << 16 | cipher; `index` the place of this socket in the array that a wait returned, -1
+    where the wait reported nothing.  `result` None: never returned.
     """
 
     call: str
@@ -70,7 +72,9 @@ class View:
 
     def reads(self, fact: Fact) -> bool:
         """The fact's result can be read: not only that the call was made."""
-        cut = fact.call in WAITS and self.array is not None and fact.index >= self.array
+        if fact.call in WAITS and fact.index < 0:
+            return self.shows(fact)
+        cut = fact.call in ARRAYS and self.array is not None and fact.index >= self.array
         return self.shows(fact) and fact.call not in self.hidden and not cut
 
 
@@ -141,7 +145,7 @@ def _proves(fact: Fact, view: View, fast: bool) -> bool:
     by_value = {
         "read": fact.value >= 0,
         "getpeername": True,
-        "tcp_info": fact.value == ESTABLISHED,
+        "tcp_info": fact.value in CAME_UP,
         "ulp": True,
         "accept": not fast,
     }
@@ -209,10 +213,10 @@ def _ordering(attempt: Fact, shown: list[Fact], view: View, opened_before: bool)
 def _recovered(attempts: list[Fact]) -> bool:
     """Return whether a failed attempt was followed by one that succeeded."""
     failed = False
-    for i, attempt in enumerate(attempts):
+    for attempt in attempts:
         if attempt.result == "ok" and failed:
             return True
-        benign = attempt.result == "EEXIST" and _any_ok(attempts[:i])
+        benign = attempt.result == "EEXIST" and _any_ok(attempts)
         failed = failed or not (attempt.result in ("ok", None) or benign)
     return False
 
@@ -234,7 +238,8 @@ def _outcome(shown: list[Fact], view: View, opened_before: bool) -> tuple[str, b
         return "none", False
     proved, failed = _came_up(shown, view)
     closed = any(f.call == "close" for f in shown)
-    blind = bool(view.uncovered & PROVING) or any(_could_prove(f, view) for f in shown)
+    begun = bool(_starts(shown))
+    blind = begun and (bool(view.uncovered & PROVING) or any(_could_prove(f, view) for f in shown))
     if not proved and not opened_before and (failed or (closed and not blind)):
         return "not-connected", False
     return _by_calls(shown, view, opened_before), not proved and closed and blind

@@ -199,7 +199,8 @@ def _fastopen(p: Printer, op: Op) -> Text:
 def _getsockopt(p: Printer, op: Op) -> Text:
     if op.call == "so_error":
         where = f"{p.const('SOL_SOCKET', 1)}, {p.const('SO_ERROR', 4)}, "
-        value = f"[{p.const('ECONNREFUSED', 111) if op.value else 0}], [4]"
+        names = {"abbrev": "ECONNREFUSED", "raw": "111", "verbose": "111 /* ECONNREFUSED */"}
+        value = f"[{names[p.form.consts] if op.value else 0}], [4]"
     else:
         where = f"{p.const('SOL_TCP', 6)}, {p.const('TCP_INFO', 11)}, "
         value = p.string(bytes([op.value, 0, 0, 0, 0, 7, 119, 0]) + b"\0" * 96) + ", [104]"

@@ -319,7 +319,7 @@ def schedule(ops: list[Op], stretch: Sequence[int]) -> list[Op]:
 
     No call begins before its socket was opened, or connect() on it had begun, or before the same
     thread's last call ended; no wait ends after the close of a socket that it watched, whose number
-    could then be another's.
+    could then be another's, or after its connect() began, since what it tells is from before.
     """
     places: list[tuple[tuple[int, int], Op, bool]] = []
     ended: dict[int, int] = {}
@@ -342,13 +342,22 @@ def schedule(ops: list[Op], stretch: Sequence[int]) -> list[Op]:
     return sorted(ops, key=lambda o: o.begin)
 
 
+def _uses(op: Op, setter: Op) -> bool:
+    assert setter.sock
+    return op.sock is setter.sock or setter.sock.number in op.watches
+
+
 def _floor(op: Op, floor: dict[int, int]) -> int:
     numbers = [op.sock.number] if op.sock else list(op.watches)
+    if op.call == "connect" and op.sock:
+        numbers.append(-1 - op.sock.number)
     return max((floor.get(n, -99) for n in numbers), default=-99)
 
 
 def _raise_floor(op: Op, floor: dict[int, int], begin: int, end: int) -> None:
     if op.sock is None:
+        for number in op.watches:
+            floor[-1 - number] = max(end, floor.get(-1 - number, -99))
         return
     if op.call in (*OPENERS, "epoll_ctl", "fastopen"):
         floor[op.sock.number] = max(end, floor.get(op.sock.number, -99))
@@ -361,8 +370,9 @@ def _limit(ops: list[Op], i: int) -> int:
     op = ops[i]
     for j in range(i + 1, len(ops)):
         later = ops[j]
-        gone = later.call == "close" and later.sock and later.sock.number in op.watches
-        needs_it = op.call in ("epoll_ctl", "fastopen") and later.sock is op.sock
+        number = later.sock.number if later.sock else -1
+        gone = later.call in ("close", "connect") and number in op.watches
+        needs_it = op.call in ("epoll_ctl", "fastopen") and _uses(later, op)
         if later.tid == op.tid or gone or needs_it:
             return j
     return len(ops)
@@ -373,7 +383,7 @@ def lines_between(ops: Sequence[Op]) -> Iterator[tuple[Op, str]]:
     marks = sorted([(op.begin, op, "begin") for op in ops] + [(op.end, op, "end") for op in ops],
                    key=lambda m: m[0])  # fmt: skip
     skip = False
-    for (_, op, what), follower in zip(marks, [*marks[1:], None], strict=True):
+    for (_, op, what), follower in zip(marks, [*marks, None][1:], strict=True):
         if skip:
             skip = False
         elif what == "begin" and follower is not None and follower[1] is op:

@@ -274,8 +274,9 @@ static void disconnected(void)
 	must(connect(p.fd, &nowhere, sizeof nowhere) == 0, "disconnect");
 	did(p.id, "disconnect", 0, 0);
 	ulp(p.id, p.fd);
-	end(p.id, p.fd);
-	end(p.listener_id, p.listener);
+	dial(p.id, p.fd, &p.at);
+	ulp(p.id, p.fd);
+	finish(&p);
 }
 
 const struct script socket_scripts[] = {
