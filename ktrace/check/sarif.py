@@ -32,10 +32,19 @@ def render(result: CheckResult, candidate: Run) -> str:
         "invocations": [_invocation(result)],
         "columnKind": "unicodeCodePoints",
         "results": results,
-        "properties": {"status": result.status, "headline": clean(result.headline)},
+        "properties": {"status": result.status, "headline": result.headline},
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    return msgspec.json.format(msgspec.json.encode(log), indent=2).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(_clean(log)), indent=2).decode() + "\n"
+
+
+def _clean(value: Any) -> Any:
+    """Escape control characters in every text of a document."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {key: _clean(inner) for key, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _driver(result: CheckResult, rules: list[RuleResult], details: dict[str, Finding]) -> Json:
@@ -59,15 +68,15 @@ def _descriptor(change: FindingChange, detail: Finding | None) -> Json:
     words = {"id": change.code, "name": change.name, "shortDescription": {"text": change.name}}
     if detail is None:
         return words
-    full = {"fullDescription": {"text": clean(detail.why)}} if detail.why else {}
-    help_text = {"help": {"text": clean(detail.help)}} if detail.help else {}
+    full = {"fullDescription": {"text": detail.why}} if detail.why else {}
+    help_text = {"help": {"text": detail.help}} if detail.help else {}
     return {**words, **full, **help_text}
 
 
 def _invocation(result: CheckResult) -> Json:
     """Return how the run ended; one that was inconclusive did not do what it was asked for."""
     notes = [
-        {"level": "error", "message": {"text": clean(f"{scoped(rule)}: {rule.message}")}}
+        {"level": "error", "message": {"text": f"{scoped(rule)}: {rule.message}"}}
         for rule in result.rules
         if rule.verdict == "inconclusive"
     ]
@@ -86,7 +95,7 @@ def _finding(change: FindingChange, details: dict[str, Finding], result: CheckRe
         "ruleId": change.code,
         "kind": "fail",
         "level": change.severity,
-        "message": {"text": clean(change.message or change.name)},
+        "message": {"text": change.message or change.name},
         "locations": _locations(detail.evidence if detail else ()),
         "partialFingerprints": {"ktraceFinding/v1": fingerprint},
         "properties": {"baseline": change.baseline, "candidate": change.candidate},
@@ -101,7 +110,7 @@ def _finding(change: FindingChange, details: dict[str, Finding], result: CheckRe
 def _suppression(change: FindingChange, result: CheckResult) -> Json:
     uses = (use for use in result.waivers if use.code == change.code and use.state == "used")
     reasons = "; ".join(f"{use.reason} (until {use.until})" for use in uses)
-    return {"kind": "external", "status": "accepted", "justification": clean(reasons)}
+    return {"kind": "external", "status": "accepted", "justification": reasons}
 
 
 def _rule(rule: RuleResult, candidate: Run) -> Json:
@@ -114,7 +123,7 @@ def _rule(rule: RuleResult, candidate: Run) -> Json:
         "ruleId": _rule_id(rule),
         "kind": "fail" if failed else "open",
         "level": "error" if failed else "none",
-        "message": {"text": clean(". ".join(filter(None, words)))},
+        "message": {"text": ". ".join(filter(None, words))},
         "locations": _locations(evidence),
         "partialFingerprints": {"ktraceRule/v1": f"{rule.rule}|{rule.scope or ''}"},
         "properties": {"verdict": rule.verdict, "connections": list(rule.connections[:100])},
@@ -134,10 +143,10 @@ def _location(line: Evidence) -> Json:
     if line.line is not None:
         physical["region"] = {"startLine": line.line}
         if line.text:
-            physical["region"]["snippet"] = {"text": clean(line.text)}
+            physical["region"]["snippet"] = {"text": line.text}
     return {"physicalLocation": physical}
 
 
 def _uri(source: str) -> str:
-    path = quote(source.encode("utf-8", "surrogateescape"))
+    path = quote(clean(source))
     return f"file://{path}" if path.startswith("/") else path

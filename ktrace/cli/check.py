@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 import click
-import msgspec
 
 from ktrace.analysis import Options, analyse
 from ktrace.check import baseline as baselines
@@ -20,7 +19,8 @@ from ktrace.cli.budget import Budget
 from ktrace.cli.checkoptions import files_options, policy_options
 from ktrace.cli.progress import Progress
 from ktrace.errors import KtraceError
-from ktrace.reporters import write_atomically
+from ktrace.findings import Report
+from ktrace.reporters import REPORTERS, write_atomically
 from ktrace.rules import RULES
 from ktrace.timelines import Judged
 
@@ -122,19 +122,23 @@ def _write_files(
     files: dict[str, str], result: CheckResult, candidate: Run, before: Run | None, addresses: bool
 ) -> None:
     """Write every file that was asked for, the small baseline last: it may be refused."""
-    for name, path in files.items():
-        if name == "update_baseline":
-            continue
-        with write_atomically(path) as file:
-            file.write(_render(name, result, candidate, before))
-    if "update_baseline" in files:
-        content = baselines.render(candidate, addresses)
-        with write_atomically(files["update_baseline"]) as file:
-            file.write(content)
+    paths = dict(files)
+    update = paths.pop("update_baseline", None)
+    for name, path in paths.items():
+        if name == "json":
+            REPORTERS["json"].write(_checked(result, candidate), path)
+        else:
+            _write(path, _render(name, result, candidate, before))
+    if update is not None:
+        _write(update, baselines.render(candidate, addresses))
+
+
+def _write(path: str, content: str) -> None:
+    with write_atomically(path) as file:
+        file.write(content)
 
 
 def _render(name: str, result: CheckResult, candidate: Run, before: Run | None) -> str:
-    assert candidate.report is not None
     match name:
         case "junit":
             return junit.render(result)
@@ -142,21 +146,19 @@ def _render(name: str, result: CheckResult, candidate: Run, before: Run | None) 
             return markdown.render(result)
         case "sarif":
             return sarif.render(result, candidate)
-        case "json":
-            return _json(result, candidate)
     from ktrace.reporters.html import render_compare
 
-    return render_compare(result, before.report if before else None, candidate.report)
-
-
-def _json(result: CheckResult, candidate: Run) -> str:
-    """Return the candidate's report with the conclusion; it can be a baseline later."""
     assert candidate.report is not None
-    fields = {
-        name: getattr(candidate.report, name) for name in type(candidate.report).__struct_fields__
-    }
-    checked = CheckedReport(**{**fields, "check": result, "counts": candidate.counts})
-    return msgspec.json.encode(checked).decode() + "\n"
+    page: str = render_compare(result, before.report if before else None, candidate.report)
+    return page
+
+
+def _checked(result: CheckResult, candidate: Run) -> CheckedReport:
+    """Return the candidate's report with the conclusion; its JSON can be a baseline later."""
+    report = candidate.report
+    assert report is not None
+    fields = {name: getattr(report, name) for name in Report.__struct_fields__}
+    return CheckedReport(**fields, check=result, counts=candidate.counts)
 
 
 def _append_summary(result: CheckResult) -> None:
