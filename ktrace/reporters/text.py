@@ -49,7 +49,7 @@ def _write_summary(paper: Paper, report: Report) -> None:
     trace = report.trace
     paper.wrap(_title(trace), hanging="  ", head="bold")
     paper.gap()
-    for label, text in _summary_rows(report):
+    for label, text in summary_rows(report):
         paper.wrap(f"{label:<15} {text}", indent="  ", hanging=" " * 18)
     for warning in trace.warnings:
         paper.wrap(f"warning: {warning}", indent="  ", hanging="    ", head="warning")
@@ -75,7 +75,8 @@ def _sources(sources: tuple[str, ...]) -> str:
     return f"{sources[0]} and {len(sources) - 1:,} more"
 
 
-def _summary_rows(report: Report) -> Iterator[tuple[str, str]]:
+def summary_rows(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the figures of a run as (label, text)."""
     summary = report.summary
     listeners = f", {plural(summary.listeners, 'listener')}" if summary.listeners else ""
     tried = f" ({summary.attempted:,} tried kTLS)" if summary.attempted else ""
