@@ -70,7 +70,8 @@ def findings(report: Report) -> "pd.DataFrame":
 def connections_csv(report: Report) -> str:
     """Return the connections as CSV; control characters are escaped, nulls are empty."""
     frame = connections(report)
-    frame["comm"] = frame["comm"].map(clean, na_action="ignore")
+    for name in ("comm", "local", "peer"):
+        frame[name] = frame[name].map(clean, na_action="ignore")
     text: str = frame.to_csv(index=False, lineterminator="\n")
     return text
 
