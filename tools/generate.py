@@ -39,7 +39,7 @@ def index() -> str:
         MADE.format(module="ktrace/rules")
         + "# Findings\n\n"
         + "`ktrace explain CODE` prints these pages. A finding folds all connections with the\n"
-        + "same cause and takes the worst severity among them; given here is the worst it can have.\n\n"
+        + "same cause and takes the worst severity among them; here is the worst it can have.\n\n"
         + f"| code | name | severity | what |\n|---|---|---|---|\n{rows}"
     )
 
