@@ -1,7 +1,7 @@
 """The pipeline on one screen: sources, sequencer, verdicts, rules, report."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -12,7 +12,9 @@ from ktrace.rules import FindingFolder
 from ktrace.sequencer import Sequencer
 from ktrace.sequencer.judge import judge
 from ktrace.sequencer.tracked import Tracked
-from ktrace.sources.strace import Coverage, StraceTrace, open_traces
+from ktrace.sources.capture import is_capture
+from ktrace.sources.recorded import open_capture
+from ktrace.sources.strace import StraceTrace, open_traces
 from ktrace.tally import Tally
 from ktrace.timelines import Judged, TraceFacts
 
@@ -31,6 +33,12 @@ class Options(msgspec.Struct, frozen=True):
     progress: Callable[[int, int | None], None] | None = None
 
 
+class Covering(Protocol):
+    """Says whether a trace covers a family; None: it may still come."""
+
+    def has(self, family: Family) -> bool | None: ...
+
+
 class Undecided(Exception):
     """A verdict hangs on a family of calls that a pipe may still bring."""
 
@@ -44,16 +52,20 @@ class Analysis:
         self._findings = FindingFolder()
         self._connections: list[tuple[int, Connection]] = []
         self._deferred: list[Tracked] = []
-        self._coverage: Coverage | None = None
+        self._coverage: Covering | None = None
         self._next_id = 1
 
     def run(
-        self, events: Iterator[Event], coverage: Coverage, wanted: Callable[[Sequencer], None]
+        self, events: Iterator[Event], coverage: Covering, consumed_by: Callable[[Sequencer], None]
     ) -> None:
         """Sequence one trace to its end."""
         self._coverage = coverage
-        sequencer = Sequencer(self._finished, self._next_id)
-        wanted(sequencer)
+        sequencer = Sequencer(
+            self._finished,
+            self._next_id,
+            detailed=self._options.keep != "none" or self._options.on_connection is not None,
+        )
+        consumed_by(sequencer)
         feed = sequencer.feed
         for event in events:
             feed(event)
@@ -112,9 +124,13 @@ def analyse(paths: Sequence[str], options: Options | None = None) -> Report:
     """
     options = options or Options()
     analysis = Analysis(options)
+    if any(is_capture(path) for path in paths):
+        capture = open_capture(paths)
+        analysis.run(capture.events(), capture, capture.consumed_by)
+        return analysis.report(capture.facts())
     traces = open_traces(paths, jobs=options.jobs, progress=options.progress)
     for trace in traces:
-        analysis.run(trace.events(), trace.coverage, trace.filter_by)
+        analysis.run(trace.events(), trace.coverage, trace.consumed_by)
     return analysis.report(StraceTrace.facts_of(traces))
 
 

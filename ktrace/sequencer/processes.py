@@ -19,13 +19,19 @@ class Processes:
         self._release = release
         self._tables: dict[int, Table] = {}
         self._tgids: dict[int, int] = {}
-        self._exec_from: dict[int, int] = {}
+        self.generation = 0  # changes when a number may mean something else than before
 
     def tgid(self, tid: int) -> int:
         """Return the process of a thread where the trace tells it, else the thread itself."""
         return self._tgids.get(tid, tid)
 
     def set_tgid(self, tid: int, tgid: int) -> None:
+        """Note whose thread this is, as a source that knows says: they share one table."""
+        if tid not in self._tables:
+            table = self.table(tgid)
+            table.loose = False
+            table.tids.add(tid)
+            self._tables[tid] = table
         if tid != tgid:
             self._tgids[tid] = tgid
 
@@ -61,6 +67,7 @@ class Processes:
         other = next(iter(others.values()))
         if any(number in other.fds for number in table.fds):
             return None
+        self.generation += 1
         other.fds.update(table.fds)
         other.cloexec |= table.cloexec
         other.tids |= table.tids
@@ -90,6 +97,7 @@ class Processes:
 
     def _split(self, tid: int, table: Table) -> Table:
         """Undo an assumed sharing: the same number was opened twice, so these are two processes."""
+        self.generation += 1
         own = Table()
         own.loose = True
         own.tids.add(tid)
@@ -119,6 +127,8 @@ class Processes:
             opened.refs -= 1
             if opened.refs <= 0:
                 self._release(opened)
+                return  # whoever remembers it sees that it has no slot left
+        self.generation += 1
 
     def close_range(self, tid: int, first: int, last: int) -> None:
         table = self.table(tid)
@@ -132,6 +142,7 @@ class Processes:
 
     def unshare(self, tid: int) -> None:
         """Give the thread a table of its own (close_range with UNSHARE)."""
+        self.generation += 1
         table = self.table(tid)
         if len(table.tids) > 1:
             table.tids.discard(tid)
@@ -140,6 +151,7 @@ class Processes:
 
     def fork(self, parent: int, child: int, *, files: bool, thread: bool) -> None:
         """Make a child known: with CLONE_FILES it shares the table, else it gets a copy."""
+        self.generation += 1
         table = self.table(parent)
         early = self._tables.get(child)
         if early is not None and early is not table and child in early.tids:
@@ -158,6 +170,7 @@ class Processes:
 
     def exec(self, tid: int) -> None:
         """Close what execve() closes; the thread becomes its process."""
+        self.generation += 1
         table = self.table(tid)
         if len(table.tids) > 1:
             leader = self.tgid(tid)
@@ -180,6 +193,7 @@ class Processes:
         table = self._tables.get(tid)
         if table is None:
             return
+        self.generation += 1
         leader = self.tgid(tid)
         gone = {member for member in table.tids if self.tgid(member) == leader} if whole else {tid}
         for member in gone:

@@ -31,8 +31,8 @@ from ktrace.events import (
     WaitDetail,
 )
 from ktrace.sequencer.processes import Processes
-from ktrace.sequencer.tables import OTHER, UNSEEN, Epoll, Open, Pidfd
-from ktrace.sequencer.tracked import Attempt, Install, Row, Tracked
+from ktrace.sequencer.tables import OTHER, UNSEEN, Epoll, Open, Other, Pidfd
+from ktrace.sequencer.tracked import TAIL, Attempt, Install, Row, Tracked
 from ktrace.tcp_state import (
     AFTER_CLOSE,
     AFTER_ESTABLISHED,
@@ -58,10 +58,12 @@ class Sequencer:
     """Feeds on events, gives each socket to `finished` when it has ended.
 
     Ids count connections in the order of opening, from `first_id` on.
+    `detailed`: timelines will be shown, so the data calls of a connection's setup matter.
     """
 
-    def __init__(self, finished: Finished, first_id: int = 1) -> None:
+    def __init__(self, finished: Finished, first_id: int = 1, *, detailed: bool = True) -> None:
         self._finished = finished
+        self._detailed = detailed
         self._next = 1
         self._next_id = first_id
         self._queue: deque[Tracked] = deque()  # in the order of opening, without an id so far
@@ -119,17 +121,18 @@ class Sequencer:
         if handler is not None:
             handler(event)
 
-    def wanted(self, tid: int, fd: int, failed: bool) -> bool:
-        """Tell whether a data call can change anything; counts it where it cannot."""
+    @property
+    def generation(self) -> int:
+        """Changes when an earlier answer of `settled` may be wrong."""
+        return self._processes.generation
+
+    def settled(self, tid: int, fd: int) -> Tracked | Other | None:
+        """Return what `fd` stands for if its data calls can change nothing, else None."""
         found = self._processes.get(tid, fd)
-        if found is None or failed:
-            return found is None or isinstance(found, Tracked)
-        if not isinstance(found, Tracked):
-            return False
-        if not found.settled or (found.attempts and not found.keys):
-            return True
-        found.omitted += 1
-        return False
+        if isinstance(found, Tracked):
+            setup_is_over = not self._detailed or found.data_calls >= TAIL
+            return found if found.settled and setup_is_over else None
+        return found if isinstance(found, Other) else None
 
     def close_all(self) -> int:
         """End the trace: every socket still open is finished as it is; return the next free id."""
@@ -206,6 +209,8 @@ class Sequencer:
             if not _is_another(found, event.note):
                 if event.note is not None:
                     found.learn(event.note)
+                if event.sock is not None and found.sock is None:
+                    self._recognise(found, event.sock)
                 return found
             self._processes.close(event.tid, event.fd)
             found = None
@@ -220,12 +225,22 @@ class Sequencer:
     def _adopt(self, event: Event) -> Tracked:
         """Take in a socket that was opened before the trace, or by a call that it does not show."""
         assert event.fd is not None
+        known = self._by_sock.get(event.sock) if event.sock is not None else None
+        if known is not None and not known.ended:
+            # live: the kernel's socket is known; the descriptor came by a way that was not seen
+            self._processes.open(event.tid, event.fd, known, cloexec=False)
+            return known
         tracked = self._new(event, event.fd)
         tracked.before_trace = True
         tracked.limits.add("before-trace")
         tracked.learn(event.note)
         self._processes.open(event.tid, event.fd, tracked, cloexec=False)
         return tracked
+
+    def _recognise(self, tracked: Tracked, sock: int) -> None:
+        """Live: learn which of the kernel's sockets this is."""
+        tracked.sock = sock
+        self._by_sock[sock] = tracked
 
     # opening and closing
 
@@ -487,6 +502,8 @@ class Sequencer:
             order = "proved"
         elif tracked.listening or tracked.failure is not None:
             order = "unconnected"
+        elif event.told:
+            order = "proved"  # live: the socket had moved data, by calls that are not recorded
         elif tracked.connect_begun:
             order = "in-flight"
         else:
@@ -792,7 +809,9 @@ class Sequencer:
         before = tracked.state if tracked.observed else detail.old
         tracked.observed = True
         tracked.state = detail.new
-        if detail.new == "ESTABLISHED" or (detail.new in AFTER_ESTABLISHED and tracked.established_ns is None):
+        if detail.new == "ESTABLISHED" or (
+            detail.new in AFTER_ESTABLISHED and tracked.established_ns is None
+        ):
             tracked.established_ns = event.start_ns
         self._keep(tracked, Row(event, before, detail.new, True))
 

@@ -4,9 +4,16 @@ from ktrace.sequencer.tracked import Tracked
 
 
 class Other:
-    """Anything that is no TCP socket and no epoll: it only takes up a number."""
+    """Anything that is no TCP socket and no epoll: it only takes up a number.
 
-    __slots__ = ()
+    Its data calls are counted as those of a socket are, and nobody reads the count.
+    """
+
+    __slots__ = ("omitted", "refs")
+
+    def __init__(self) -> None:
+        self.refs = 1
+        self.omitted = 0
 
 
 class Epoll:

@@ -51,7 +51,7 @@ class Tracked:
 
     __slots__ = (
         "accepted", "attempts", "before_trace", "bound", "closed", "comm", "connect_begun", "connect_called",
-        "connect_ns", "dropped", "ended", "established_ns", "failure", "family", "fastopen", "fastopen_child",
+        "connect_ns", "data_calls", "dropped", "ended", "established_ns", "failure", "family", "fastopen", "fastopen_child",
         "fastopen_listener", "fd", "id_number", "inode", "inside", "is_tcp", "keys", "limits", "listening",
         "local", "mptcp", "number", "observed", "omitted", "opened", "peer", "pid", "proof_ns", "proved",
         "proved_by_select", "refs", "rows", "sock", "state", "tail", "tid", "told", "ulp_ok",
@@ -102,6 +102,7 @@ class Tracked:
         self.rows: list[Row] = []
         self.tail: deque[Row] = deque()
         self.omitted = 0
+        self.data_calls = 0  # since the last kTLS call
 
     @property
     def in_flight(self) -> bool:
@@ -138,10 +139,12 @@ class Tracked:
         for earlier in list(self.tail)[:room]:
             self.rows.append(earlier)
         self.tail.clear()
+        self.data_calls = 0
         self.keep(row)
 
     def keep_maybe(self, row: Row) -> None:
         """Keep a data call for the case that a kTLS call follows."""
+        self.data_calls += 1
         if len(self.tail) >= TAIL:
             self.tail.popleft()
             self.omitted += 1

@@ -484,7 +484,31 @@ DECODERS: dict[str, Decoder] = {
 
 # Calls whose results are printed as arguments, so that their second half needs the text of the first.
 OUT_ARGUMENTS = frozenset(
-    ["socketpair", "accept", "accept4", "getsockopt", "getpeername", "getsockname", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "ppoll_time64", "poll_time64", "select", "_newselect", "pselect6", "pselect6_time64", "pipe", "pipe2", "recvmsg", "clone", "clone2", "clone3"]
+    [
+        "socketpair",
+        "accept",
+        "accept4",
+        "getsockopt",
+        "getpeername",
+        "getsockname",
+        "epoll_wait",
+        "epoll_pwait",
+        "epoll_pwait2",
+        "poll",
+        "ppoll",
+        "ppoll_time64",
+        "poll_time64",
+        "select",
+        "_newselect",
+        "pselect6",
+        "pselect6_time64",
+        "pipe",
+        "pipe2",
+        "recvmsg",
+        "clone",
+        "clone2",
+        "clone3",
+    ]
 )
 
 FAMILY_OF: dict[str, Family] = {
@@ -497,14 +521,54 @@ FAMILY_OF: dict[str, Family] = {
     **dict.fromkeys(("close", "close_range", "shutdown"), "close"),
     **dict.fromkeys(("dup", "dup2", "dup3", "fcntl", "fcntl64"), "dup"),
     **dict.fromkeys(
-        ["epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "ppoll_time64", "poll_time64", "select", "_newselect", "pselect6", "pselect6_time64"],
+        [
+            "epoll_create",
+            "epoll_create1",
+            "epoll_ctl",
+            "epoll_wait",
+            "epoll_pwait",
+            "epoll_pwait2",
+            "poll",
+            "ppoll",
+            "ppoll_time64",
+            "poll_time64",
+            "select",
+            "_newselect",
+            "pselect6",
+            "pselect6_time64",
+        ],
         "wait",
     ),
     **dict.fromkeys(
-        ["read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg", "pread64", "preadv", "preadv2", "write", "writev", "send", "sendto", "sendmsg", "sendmmsg", "pwrite64", "pwritev", "pwritev2", "sendfile", "sendfile64", "splice", "tee", "vmsplice"],
+        [
+            "read",
+            "readv",
+            "recv",
+            "recvfrom",
+            "recvmsg",
+            "recvmmsg",
+            "pread64",
+            "preadv",
+            "preadv2",
+            "write",
+            "writev",
+            "send",
+            "sendto",
+            "sendmsg",
+            "sendmmsg",
+            "pwrite64",
+            "pwritev",
+            "pwritev2",
+            "sendfile",
+            "sendfile64",
+            "splice",
+            "tee",
+            "vmsplice",
+        ],
         "io",
     ),
     **dict.fromkeys(
-        ["clone", "clone2", "clone3", "fork", "vfork", "execve", "execveat", "exit", "exit_group"], "process"
+        ["clone", "clone2", "clone3", "fork", "vfork", "execve", "execveat", "exit", "exit_group"],
+        "process",
     ),
 }

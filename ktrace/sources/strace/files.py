@@ -170,7 +170,7 @@ def chunks(
                 # neither a record nor a wrapped one: give up what is there
                 kept, skipped, skipping = b"", skipped + 1, True
         if kept or skipped:
-            yield Chunk(kept, skipped)
+            yield Chunk(kept if kept.endswith(b"\n") or not kept else kept + b"\n", skipped)
     finally:
         if path != "-":
             stream.close()

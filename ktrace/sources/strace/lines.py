@@ -8,6 +8,8 @@ here as text.
 import re
 from typing import NamedTuple
 
+from ktrace.uapi import ERRNO_NAMES
+
 # Syscalls that the analysis needs, whatever their family; a name missing here is never looked at.
 CORE_NAMES = (
     "socket|socketpair|connect|accept4?|listen|bind|setsockopt|getsockopt|getpeername|getsockname"
@@ -18,8 +20,8 @@ CORE_NAMES = (
 )
 # Data calls: the bulk of a log, and of no interest once a connection is set up.
 DATA_NAMES = (
-    "readv?|writev?|pread(?:64|v2?)|pwrite(?:64|v2?)|send(?:to|file(?:64)?|m?msg)?"
-    "|recv(?:from|m?msg)?|splice|tee|vmsplice"
+    "recv(?:msg|from|mmsg)?|send(?:msg|to|mmsg|file(?:64)?)?|readv?|writev?"
+    "|p(?:read|write)(?:64|v2?)|splice|tee|vmsplice"
 )
 
 TIME = r"\d{2}:\d\d:\d\d(?:\.\d+)?|\d+\.\d+|\d{9,}"
@@ -28,6 +30,9 @@ HEAD = rf" *(?:{_PID})?(?:({TIME}) +)?(?:\(\+ +(\d+\.\d+)\) +)?(?:\[ *\d+\] +)?(
 # the same without groups, for lines that nobody looks at
 PLAIN_HEAD = (
     r" *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{1,8}(?:<[^>\n]*>)? +)?"
+    rf"(?:(?:{TIME}) +)?(?:\(\+ +\d+\.\d+\) +)?(?:\[ *\d+\] +)?(?:\[[0-9a-f?]{{8,16}}\] +)?"
+)
+PLAIN_TIME = (
     rf"(?:(?:{TIME}) +)?(?:\(\+ +\d+\.\d+\) +)?(?:\[ *\d+\] +)?(?:\[[0-9a-f?]{{8,16}}\] +)?"
 )
 # words that look like a call at the start of a wrapped line, but are part of an argument
@@ -69,20 +74,35 @@ _SECOND_RESULT = re.compile(r"\)\s*= (?:-?\d|\?|0x)")
 _KILLED = re.compile(r"\+\+\+ killed by (\w+)")
 
 
+_SIMPLE = re.compile(
+    r" = (-?\d+)(?:<((?:[^<>]|->)*)>)?(?: (E[A-Z0-9]+) \([^()]*\))?(?: <(\d+)\.(\d+)>)?$"
+)
+
+
 def whole(text: str) -> Outcome | None:
     """Read `args) = result suffix`; None when the text has no result."""
+    close = text.rfind(") = ")
+    if close >= 0:
+        simple = _SIMPLE.match(text, close + 1)
+        if simple is not None:
+            result, note, errno, seconds, fraction = simple.groups()
+            duration_ns = _nanoseconds(seconds, fraction) if seconds else None
+            return Outcome(text[:close], int(result), errno, note, "", duration_ns)
+    return _whole(text)
+
+
+def _whole(text: str) -> Outcome | None:
     match = _WHOLE.fullmatch(text)
     if match is None:
         return None
     shown = match["int"]
-    result = int(shown) if shown else int(match["hex"], 16) if match["hex"] else None
+    result = int(shown[:20]) if shown else int(match["hex"], 16) if match["hex"] else None
     errno = match["errno"]
     if match["number"]:
-        from ktrace.uapi import ERRNO_NAMES
-
-        errno = ERRNO_NAMES.get(int(match["number"]), f"E{match['number']}")
+        number = int(match["number"][:9])
+        errno = ERRNO_NAMES.get(number, f"E{number}")
     suffix = match["suffix"]
-    duration = _DURATION.search(suffix) if suffix[-1:] == ">" or "<" in suffix else None
+    duration = _DURATION.search(suffix) if "<" in suffix else None
     return Outcome(
         match["args"],
         result,
@@ -115,11 +135,12 @@ def was_killed(suffix: str) -> bool:
 
 def nanoseconds(text: str) -> int:
     """Turn `22:16:45.123456`, `1795299745.433677` or `0.000151` into nanoseconds."""
-    if ":" in text:
-        clock, _, fraction = text.partition(".")
-        hours, minutes, seconds = clock.split(":")
-        return _nanoseconds(str(int(hours) * 3600 + int(minutes) * 60 + int(seconds)), fraction)
+    if text[-7:-6] == "." and ":" not in text and len(text) < 20:
+        return int(text[:-7] + text[-6:]) * 1000
     whole_part, _, fraction = text.partition(".")
+    if ":" in whole_part:
+        hours, minutes, seconds = whole_part.split(":")
+        whole_part = str(int(hours) * 3600 + int(minutes) * 60 + int(seconds))
     return _nanoseconds(whole_part, fraction)
 
 

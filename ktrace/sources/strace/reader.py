@@ -1,7 +1,8 @@
 """From the files of one trace to its events, with an account of what was seen and not understood."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 from ktrace.events import FAMILIES, Event, Family, Kind, Phase
 from ktrace.sources.strace import lines, scan
@@ -10,9 +11,11 @@ from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
 from ktrace.sources.strace.values import note, split_args, straighten_quotes
 
 DAY_NS = 86_400_000_000_000
-Wanted = Callable[[int, int, bool], bool]
-_DATA_FD = re.compile(rb"(\d+)")
-_FAILED = re.compile(rb"\)\s*= (-1 |0\b|\?)")
+_EPOCH_NS = 100_000_000 * 1_000_000_000  # smaller numbers are deltas
+_DATA_FD = re.compile(rb"\d+")
+_MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$")
+_WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
+_ZERO_OR_FAILS = (Kind.ULP, Kind.KEY)
 
 
 class Account:
@@ -41,6 +44,12 @@ class Account:
         if len(self.bad) < MAX_BAD:
             self.bad.append((source, line, reason))
 
+    def count_result(self, result: int | None, errno: str | None) -> None:
+        if errno:
+            self.failures += 1
+        elif result is not None:
+            self.successes += 1
+
     @property
     def covered(self) -> frozenset[Family]:
         if self.unfiltered:
@@ -48,86 +57,156 @@ class Account:
         return frozenset(family for name in self.names if (family := FAMILY_OF.get(name)))
 
 
-class Thread:
-    """Per-thread reading state: the first half of a call that has not come back."""
+class Counted(Protocol):
+    """What a descriptor stands for once its data calls are only counted; gone when `refs` is 0."""
 
-    __slots__ = ("begin", "text")
+    refs: int
+    omitted: int
 
-    def __init__(self, begin: Event, text: str | None) -> None:
-        self.begin = begin
-        self.text = text
+
+class Consumer(Protocol):
+    """What knows which data calls can still change anything: the sequencer.
+
+    `settled` returns None when the reader has to look at the call.  When `generation` changes, earlier
+    answers may be wrong.
+    """
+
+    generation: int
+
+    def settled(self, tid: int, fd: int) -> Counted | None: ...
+
+
+class Half(NamedTuple):
+    """The first half of a call: its record, and for a call that matters its event and arguments."""
+
+    row: scan.Row
+    begin: Event | None = None
+    text: str | None = None
 
 
 class Reader:
     """Reads one file of a trace.
 
-    `wanted(tid, fd, failed)` lets the sequencer refuse data calls that can change nothing: it counts them
-    itself.  `blocks` yields scanned blocks, so that scanning can run in other processes.
+    Without a consumer every call becomes an event (files that are merged are read ahead of it).
     """
 
     def __init__(
-        self, source: int, account: Account, tid: int | None = None, wanted: Wanted | None = None
+        self,
+        source: int,
+        account: Account,
+        tid: int | None = None,
+        consumer: Consumer | None = None,
     ) -> None:
         self._source = source
         self._account = account
         self._fixed_tid = tid
-        self._wanted = wanted
+        self._consumer = consumer
         self._base = 0
         self._relative_ns = 0
         self._day = 0
         self._last_clock = 0
-        self._halves: dict[int, Thread] = {}
+        self._halves: dict[int, Half] = {}
+        self._awaited: set[int] = set()  # threads inside a data call that may yet prove something
         self._lone = Lone()
+        self._known: dict[tuple[bytes, bytes], Counted] = {}
+        self._generation = -1
 
-    def events(self, blocks: Iterator[scan.Block]) -> Iterator[Event]:
+    def events(self, blocks: Iterator[tuple[bytes, scan.Block]]) -> Iterator[Event]:
         """Yield the events of all blocks in order."""
         account = self._account
-        for block in blocks:
-            account.unfiltered = account.unfiltered or block.unfiltered
-            for line, reason in block.bad:
-                if len(account.bad) < MAX_BAD:
-                    account.bad.append((self._source, self._base + line + 1, reason))
-            account.not_understood += block.not_understood
-            account.records += block.records
+        for data, block in blocks:
+            self._note_block(block)
             for row in block.rows:
-                yield from self._row(row)
+                if row.quiet[1] > row.quiet[0]:
+                    yield from self._quiet(data, row)
+                if row.name:
+                    yield from self._row(row)
             self._base += block.lines
             account.lines += block.lines
-            self._relative_ns += block.relative
+            self._relative_ns += block.passed
+
+    def _note_block(self, block: scan.Block) -> None:
+        account = self._account
+        account.unfiltered = account.unfiltered or block.unfiltered
+        if block.waits:
+            account.names.add("epoll_wait")
+        for line, reason in block.bad:
+            if len(account.bad) < MAX_BAD:
+                account.bad.append((self._source, self._base + line + 1, reason))
+        account.not_understood += block.not_understood
+        account.records += block.records
+
+    def _quiet(self, data: bytes, row: scan.Row) -> Iterator[Event]:
+        """Count the data calls that the scanner passed over, or look at them where they matter."""
+        calls = scan.data_calls(data, row.quiet)
+        if not calls:
+            return
+        self._account.names.add("recvfrom")
+        counted = None if self._awaited else self._counted(calls)
+        if counted is None:
+            for inner in scan.careful_rows(data, row):
+                yield from self._row(inner)
+            return
+        self._account.events += len(counted)
+        for known in counted:
+            known.omitted += 1
+
+    def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
+        """Return what each call was made on; None when one of them needs a look."""
+        consumer, known = self._consumer, self._known
+        if consumer is None:
+            return None
+        if consumer.generation != self._generation:
+            known.clear()
+            self._generation = consumer.generation
+        found = []
+        for bracketed, plain, fd in calls:
+            key = (bracketed or plain, fd)
+            counted = known.get(key)
+            if counted is None or counted.refs <= 0:
+                counted = consumer.settled(self._tid(int(key[0]) if key[0] else None), int(fd))
+                if counted is None:
+                    return None
+                known[key] = counted
+            found.append(counted)
+        return found
+
+    def _tid(self, tid: int | None) -> int:
+        return self._fixed_tid if self._fixed_tid is not None else self._lone.resolve(tid)
 
     def _row(self, row: scan.Row) -> Iterator[Event]:
         self._account.events += 1
-        tid = self._fixed_tid if self._fixed_tid is not None else self._lone.resolve(row.tid)
-        if row.form == scan.CALL:
-            if row.name not in self._account.names:
-                self._account.names.add(row.name)
-            if row.data and self._refused(tid, row):
-                return
-            yield from self._call(row, tid)
-        elif row.form == scan.RESUMED:
-            self._account.names.add(row.name)
-            yield from self._resumed(row, tid)
-        else:
+        tid = self._tid(row.tid)
+        if row.form == scan.EXIT:
             self._lone.gone(tid)
             self._halves.pop(tid, None)
             yield self._event(row, tid, Phase.WHOLE, "exit", Decoded(Kind.EXIT), None)
+            return
+        self._account.names.add(row.name)
+        if self._awaited:
+            self._awaited.discard(tid)
+        if row.form == scan.RESUMED:
+            yield from self._resumed(row, tid)
+        elif not (row.is_data and self._only_counts(tid, row)):
+            yield from self._call(row, tid)
 
-    def _refused(self, tid: int, row: scan.Row) -> bool:
-        """Tell whether a data call is of no interest to the sequencer (which has then counted it)."""
+    def _only_counts(self, tid: int, row: scan.Row) -> bool:
+        """Tell whether a data call is of no interest to the sequencer, and count it."""
         rest = row.rest
-        if (
-            self._wanted is None
-            or b"cmsg_type" in rest
-            or b"unfinished" in rest
-            or b"MSG_FASTOPEN" in rest
-        ):
-            return False
+        special = b"cmsg_type" in rest or b"FASTOPEN" in rest or row.name in ("splice", "tee")
         match = _DATA_FD.match(rest)
-        if match is None or row.name in ("splice", "tee"):
+        if self._consumer is None or special or match is None:
             return False
-        end = rest.rfind(b" = ") + 3
-        failed = end > 2 and rest[end : end + 1] in b"-0?"
-        return not self._wanted(tid, int(match[1]), failed)
+        begins = b"<unfinished" in rest
+        if not begins and not _MOVED.search(rest):
+            return False
+        counted = self._consumer.settled(tid, int(match[0]))
+        if counted is None:
+            return False
+        counted.omitted += 1
+        if begins:
+            self._halves[tid] = Half(row._replace(line=row.line + self._base))
+        return True
 
     def _call(self, row: scan.Row, tid: int) -> Iterator[Event]:
         text = row.rest.decode("utf-8", "replace")
@@ -141,7 +220,8 @@ class Reader:
         self._halves.pop(tid, None)
         decoded = self._decode(row, out.args, out)
         if decoded is not None:
-            self._lone.follow(tid, decoded, out.result)
+            if decoded.kind is Kind.CLONE:
+                self._lone.follow(out.result)
             yield self._event(row, tid, Phase.WHOLE, row.name, decoded, out)
 
     def _unglued(self, row: scan.Row, text: str) -> Iterator[Event]:
@@ -151,58 +231,65 @@ class Reader:
             for part in scan.rows_of(Repaired(row.line, row.end_line, piece, [])):
                 whole = lines.whole(part.rest.decode("utf-8", "replace"))
                 if part.name and (whole is None or not lines.is_glued(whole.args)):
-                    yield from self._row(part._replace(relative=row.relative))
+                    yield from self._row(part._replace(passed=row.passed))
 
     def _begin(self, row: scan.Row, tid: int, text: str) -> Iterator[Event]:
         args = lines.unfinished(text)
-        if args is None and row.name != "setsockopt":
-            # cut by the end of the log, or torn: what is there may still be a whole first half
-            args = text
-        elif args is None:
-            args = text if text.rstrip().endswith(")") or text.count(",") >= 3 else ""
+        if args is not None and row.name in _WAITS:
+            # what a wait was asked matters only beside what it returned
+            self._halves[tid] = Half(row._replace(line=row.line + self._base), None, args)
+            return
+        if args is None:  # cut by the end of the log, or torn: it may still be a whole first half
+            args = text if row.name != "setsockopt" or text.count(",") >= 3 else ""
         decoded = self._decode(row, args.removesuffix(")").rstrip(", "), None)
         if decoded is None:
             return
         event = self._event(row, tid, Phase.BEGIN, row.name, decoded, None)
         # a setsockopt is whole in its first half: its text, which may show a key, is not kept
-        self._halves[tid] = Thread(event, args if row.name in OUT_ARGUMENTS else None)
+        kept = row._replace(rest=b"", line=row.line + self._base)
+        self._halves[tid] = Half(kept, event, args if row.name in OUT_ARGUMENTS else None)
+        if row.is_data:
+            self._awaited.add(tid)
         yield event
 
     def _resumed(self, row: scan.Row, tid: int) -> Iterator[Event]:
         half = self._halves.pop(tid, None)
         text = row.rest.decode("utf-8", "replace")
         out = lines.whole(text)
-        if half is None or half.begin.call != row.name:
+        if half is None or half.row.name != row.name:
             yield from self._orphan(row, tid, out)
-            return
-        if out is None:
+        elif out is None:
             if "unfinished" in text:
                 self._halves[tid] = half
-            return
+        else:
+            yield from self._end_of_call(row, tid, half, out)
+
+    def _end_of_call(
+        self, row: scan.Row, tid: int, half: Half, out: lines.Outcome
+    ) -> Iterator[Event]:
+        first = half.text
+        if first is None and half.begin is None:
+            first = lines.unfinished(half.row.rest.decode("utf-8", "replace")) or ""
         decoded: Decoded | None
-        if half.text is not None:
-            joined = (
-                half.text.rstrip(", ")
-                + (", " if out.args.strip(" ,") else "")
-                + out.args.lstrip(" ,")
-            )
+        if first is not None:
+            more = out.args.strip(" ,")
+            joined = f"{first.rstrip(', ')}, {more}" if more else first.rstrip(", ")
             decoded = self._decode(row, joined, out._replace(args=joined))
         else:
-            begin = half.begin
-            decoded = Decoded(begin.kind, begin.fd, begin.note, begin.detail)
+            assert half.begin is not None
+            decoded = Decoded(half.begin.kind, half.begin.fd, half.begin.note, half.begin.detail)
         if decoded is not None:
-            self._lone.follow(tid, decoded, out.result)
-            event = self._event(row, tid, Phase.END, row.name, decoded, out, half.begin)
-            yield event
+            if decoded.kind is Kind.CLONE:
+                self._lone.follow(out.result)
+            yield self._event(row, tid, Phase.END, row.name, decoded, out, half)
 
     def _orphan(self, row: scan.Row, tid: int, out: lines.Outcome | None) -> Iterator[Event]:
         """A second half whose first was never seen: only accept() tells enough."""
         if out is not None and row.name in ("accept", "accept4") and out.result is not None:
             decoded = self._decode(row, "-1, " + out.args.lstrip(" ,"), out)
             if decoded is not None:
-                yield self._event(
-                    row, tid, Phase.WHOLE, row.name, decoded._replace(fd=None, note=None), out
-                )
+                decoded = decoded._replace(fd=None, note=None)
+                yield self._event(row, tid, Phase.WHOLE, row.name, decoded, out)
         elif row.name in ("setsockopt", "connect", "socket"):
             self._account.not_read(
                 self._source, self._base + row.line + 1, "the first half of the call is not there"
@@ -240,24 +327,23 @@ class Reader:
         call: str,
         decoded: Decoded,
         out: lines.Outcome | None,
-        begin: Event | None = None,
+        half: Half | None = None,
     ) -> Event:
         now = self._now(row)
-        result = errno = None
-        result_note = None
-        end_ns = None
+        start, line = now, self._base + row.line + 1
+        if half is not None:
+            start, line = self._now(half.row), half.row.line + 1
+        result = errno = result_note = end_ns = None
         if out is not None:
-            errno = out.errno
-            result = -1 if errno else out.result
-            if decoded.kind in (Kind.ULP, Kind.KEY) and result is not None and result > 0:
+            errno, result = out.errno, -1 if out.errno else out.result
+            if decoded.kind in _ZERO_OR_FAILS and result is not None and result > 0:
                 result = None  # a seccomp kill prints the number of the syscall: no success
             result_note = note(out.note) if out.note else None
-            end_ns = self._end(now, out, begin)
-            if result is not None:
-                if errno:
-                    self._account.failures += 1
-                else:
-                    self._account.successes += 1
+            self._account.count_result(result, errno)
+            if start is not None and out.duration_ns is not None:
+                end_ns = start + out.duration_ns
+            elif half is not None:
+                end_ns = now
         return Event(
             decoded.kind,
             phase,
@@ -266,10 +352,10 @@ class Reader:
             decoded.fd,
             result,
             errno,
-            begin.start_ns if begin is not None else now,
+            start,
             end_ns,
             self._source,
-            begin.line if begin is not None else self._base + row.line + 1,
+            line,
             decoded.detail,
             decoded.note,
             result_note,
@@ -278,38 +364,35 @@ class Reader:
             row.stack,
         )
 
-    def _end(self, now: int | None, out: lines.Outcome, begin: Event | None) -> int | None:
-        if begin is None:
-            return (
-                now + out.duration_ns if now is not None and out.duration_ns is not None else None
-            )
-        if begin.start_ns is not None and out.duration_ns is not None:
-            return begin.start_ns + out.duration_ns
-        return now
-
     def _now(self, row: scan.Row) -> int | None:
         """Return the row's time in nanoseconds of the trace's clock, without wraps at midnight."""
         if row.time is None:
             return None
         text = row.time.decode()
         account = self._account
+        now = lines.nanoseconds(text)
         if ":" in text:
             clock = "time-of-day"
-            now = lines.nanoseconds(text) + self._day
-            if now < self._last_clock - DAY_NS // 2:
-                self._day += DAY_NS
-                now += DAY_NS
-            self._last_clock = now
-        elif text.partition(".")[0].__len__() >= 9:
-            clock, now = "epoch", lines.nanoseconds(text)
+            now = self._unwrapped(now)
+        elif now >= _EPOCH_NS:
+            clock = "epoch"
         else:
-            clock, now = "relative", self._relative_ns + row.relative
+            clock, now = "relative", self._relative_ns + row.passed
         if account.clock == "none":
             account.clock = clock
         if account.first_ns is None:
             account.first_ns = now
         account.last_ns = now
         return now
+
+    def _unwrapped(self, now: int) -> int:
+        day = self._day
+        if now + day < self._last_clock - DAY_NS // 2:
+            day = self._day = day + DAY_NS
+        elif now + day > self._last_clock + DAY_NS // 2 and day:
+            day -= DAY_NS  # the start, before midnight, of a call that came back after it
+        self._last_clock = max(self._last_clock, now + day)
+        return now + day
 
 
 class Lone:
@@ -348,14 +431,10 @@ class Lone:
                 return others[0]
         return self.UNNAMED
 
-    def follow(self, tid: int, decoded: Decoded, result: int | None) -> None:
-        if (
-            decoded.kind is Kind.CLONE
-            and result is not None
-            and result > 0
-            and len(self._children) < 1 << 20
-        ):
-            self._children.add(result)
+    def follow(self, child: int | None) -> None:
+        """Remember a child that clone() or fork() returned."""
+        if child is not None and child > 0 and len(self._children) < 1 << 20:
+            self._children.add(child)
 
     def gone(self, tid: int) -> None:
         if tid == self.UNNAMED and self._root is not None:

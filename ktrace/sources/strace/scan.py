@@ -1,8 +1,10 @@
 """The scanner: finds, in a block of a log, the few records that matter, and counts the rest.
 
-One regular expression walks the block: it swallows runs of well-formed records that nobody needs in one
-step, and stops at a candidate, or at a line that is no record (`odd`).  A block with odd lines, or with a
-candidate that has no end, goes through repair.py; a clean block never does.
+One regular expression walks the block.  It swallows runs of quiet records in one step (calls that nobody
+needs, data calls that moved data, waits that report nothing but input) and stops at a candidate, or at a
+line that is no record (`odd`).  What a swallowed data call was made on is looked up later, by `data_calls`,
+and only a connection that is not settled makes the reader look at the record itself.
+A block with odd lines, or with a candidate that has no end, goes through repair.py; a clean one never does.
 """
 
 import re
@@ -17,30 +19,62 @@ CALL, RESUMED, EXIT = 0, 1, 2
 _CORE = grammar.CORE_NAMES
 _DATA = grammar.DATA_NAMES
 _NEEDED = f"(?:{_CORE}|{_DATA})"
-_BORING = (
-    rf"(?:{grammar.PLAIN_HEAD}(?:(?!{_NEEDED}\(){grammar.CALL_NAME}\(|--- |<\.\.\. (?!{_NEEDED} )\w+ resumed)[^\n]*\n"
-    rf"|{grammar.STACK_LINE}\n|{grammar.MESSAGE}\n|[ \t\r]*\n)"
+_MOVED = r"(?:[^\n]*\) += (?:[1-9]\d*|-1 EAGAIN \([^\n()]*\)))(?: <\d+\.\d+>)?\n"
+# readiness for input only: it proves nothing and shows no failure
+_INPUT = r"\[(?:\{(?:events=)?EPOLLIN, [^E\n\].]*+)*+\][^\n]*\n"
+_UNNEEDED_CALL = (
+    rf"<\.\.\. (?!{_NEEDED} )\w+ resumed[^\n]*\n"
+    rf"|(?!{_NEEDED}\(){grammar.CALL_NAME}\([^\n]*\n|--- [^\n]*\n"
 )
-_BLOCK = re.compile(
-    (
-        rf"((?>{_BORING})*+)(?:{grammar.HEAD}"
-        rf"(?:(?:({_CORE})|({_DATA}))\(|<\.\.\. ({_NEEDED}) resumed> ?|(\+\+\+) )([^\n]*)\n|([^\n]*\n)|\Z)"
-    ).encode()
+_NO_CALL = rf"{grammar.STACK_LINE}\n|{grammar.MESSAGE}\n|[ \t\r]*\n"
+_UNNEEDED = rf"(?:{grammar.PLAIN_HEAD}(?:{_UNNEEDED_CALL})|{_NO_CALL})"
+_QUIET = (
+    rf"(?:{grammar.PLAIN_HEAD}(?:(?:{_DATA})\(\d{_MOVED}"
+    rf"|epoll_p?wait2?\(\d+(?:<[^>\n]*>)?, {_INPUT}"
+    rf"|<\.\.\. (?:(?:{_DATA}) resumed>{_MOVED}|epoll_p?wait2? resumed>{_INPUT})"
+    rf"|{_UNNEEDED_CALL})|{_NO_CALL})"
 )
-_AUDITED = (b"setsockopt", b"connect")
+
+
+def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
+    return re.compile(
+        (
+            rf"((?>{swallowed})*+)(?:{grammar.HEAD}(?:(?:({_CORE})|({_DATA}))\("
+            rf"|<\.\.\. ({_NEEDED}) resumed> ?|(\+\+\+) )([^\n]*)\n|([^\n]*\n)|\Z)"
+        ).encode()
+    )
+
+
+_BLOCK = _block_pattern(_QUIET)
+_CAREFUL_BLOCK = _block_pattern(_UNNEEDED)
+# what a data call of these does is more than moving data
+_SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN", b"cmsg_type=0x1", b"splice(", b"tee(", b"0x2000")
 _START = re.compile(
     rf"^{grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|--- |\+\+\+ |<\.\.\. \w+ resumed)".encode()
 )
 _DELTA = re.compile(
-    br"^ *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{1,8}(?:<[^>\n]*>)? +)?(\d+\.\d+) ", re.M
+    rb"^ *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{1,8}(?:<[^>\n]*>)? +)?(\d+\.\d+) ", re.M
 )
 _UNFILTERED = re.compile(
     rf"^{grammar.PLAIN_HEAD}(?:mmap|brk|futex|munmap|mprotect|rt_sigaction)\(".encode(), re.M
 )
+_UNFILTERED_HINTS = (b"mmap(", b"brk(", b"futex(", b"mprotect(", b"rt_sigaction(")
+_WAIT_SEEN = re.compile(rf"^{grammar.PLAIN_HEAD}epoll_p?wait2?\(".encode(), re.M)
+_DATA_CALL = re.compile(
+    (
+        rf"^ *(?:\[pid +(\d+)(?:<[^>\n]*>)?\] *|(\d{{1,8}})(?:<[^>\n]*>)? +)?{grammar.PLAIN_TIME}"
+        rf"(?:{_DATA})\((\d+)"
+    ).encode(),
+    re.M,
+)
+_AUDITED = (b"setsockopt", b"connect")
 
 
 class Row(NamedTuple):
-    """A candidate.  `rest` is what follows `name(`; `passed` is the sum of -r deltas before it."""
+    """A candidate.  `rest` is what follows `name(`; `passed` the sum of -r deltas up to it (ns).
+
+    `quiet` is the part of the block before it, from the candidate before, that was swallowed.
+    """
 
     line: int
     end_line: int
@@ -50,15 +84,18 @@ class Row(NamedTuple):
     time: bytes | None
     name: str
     rest: bytes
+    is_data: bool = False
     stack: tuple[str, ...] | None = None
-    data: bool = False
-    relative: int = 0
+    passed: int = 0
+    quiet: tuple[int, int] = (0, 0)
+    quiet_line: int = 0
 
 
 class Block(NamedTuple):
     """What one block holds; line numbers count from 0 at its first line.
 
     `bad` are (line, reason) of what was not understood, the first few; `not_understood` counts them all.
+    The last row may be a mere end mark (no name): the quiet part behind the last candidate.
     """
 
     rows: list[Row]
@@ -67,7 +104,18 @@ class Block(NamedTuple):
     not_understood: int
     bad: list[tuple[int, str]]
     unfiltered: bool
-    relative: int
+    waits: bool
+    passed: int
+
+
+class Dialect(NamedTuple):
+    """What the head of a log says of all of it.
+
+    `relative`: times are deltas of -r; `numbered`: an editor's line numbers stand before the records.
+    """
+
+    relative: bool = False
+    numbered: bool = False
 
 
 def cut_at(data: bytes) -> int:
@@ -84,127 +132,90 @@ def cut_at(data: bytes) -> int:
     return end
 
 
-def scan(
-    data: bytes, *, look_for_unfiltered: bool = True, relative: bool = False, numbered: bool = False
-) -> Block:
-    """Scan one block of whole lines (the last one may lack its newline).
-
-    `relative`: the times are deltas of -r; `numbered`: an editor's line numbers stand before the records.
-    """
-    if not data.endswith(b"\n"):
-        data += b"\n"
-    unfiltered = look_for_unfiltered and is_unfiltered(data)
-    block = None if numbered else _scan_clean(data, unfiltered, relative)
-    return block if block is not None else _scan_damaged(data, unfiltered, relative, numbered)
-
-
-_TIMED = re.compile(rf"^{grammar.HEAD}".encode())
-
-
-def has_clock(head: bytes) -> bool:
-    """Tell whether the records of a log have times that order different threads (no deltas)."""
-    times = [match[5] for line in head.split(b"\n")[:50] if line and (match := _TIMED.match(line))]
-    return any(time and (b":" in time or len(time.partition(b".")[0]) >= 9) for time in times)
-
-
-def has_relative_clock(head: bytes) -> bool:
-    """Tell the deltas of -r from times of day and epoch times."""
-    times = [match[5] for line in head.split(b"\n")[:50] if line and (match := _TIMED.match(line))]
-    shown = [time for time in times if time]
-    return bool(shown) and all(
-        b":" not in time and len(time.partition(b".")[0]) < 9 for time in shown
-    )
-
-
-_LEADING = re.compile(rb"^\s*(\d{1,6})(?:[ \t]+|[:.|)])")
-
-
-def has_line_numbers(head: bytes) -> bool:
-    """Tell line numbers of an editor, which count up by one a line, from pids."""
-    numbers = [
-        (index, int(match[1]))
-        for index, line in enumerate(head.split(b"\n")[:200])
-        if (match := _LEADING.match(line))
-    ]
-    if len(numbers) < 3:
-        return False
-    offset = numbers[0][1] - numbers[0][0]
-    return sum(number - index == offset for index, number in numbers) >= 0.8 * len(numbers)
+def scan(data: bytes, dialect: Dialect = Dialect()) -> Block:  # noqa: B008 - immutable
+    """Scan one block of whole lines, ended by a newline."""
+    unfiltered = is_unfiltered(data)
+    waits = _WAIT_SEEN.search(data) is not None
+    block = None if dialect.numbered else _scan_clean(data, dialect.relative)
+    if block is None:
+        block = _scan_damaged(data, dialect)
+    return block._replace(unfiltered=unfiltered, waits=waits)
 
 
 def is_unfiltered(data: bytes) -> bool:
-    hints = (b"mmap(", b"brk(", b"futex(", b"mprotect(", b"rt_sigaction(")
-    return any(hint in data for hint in hints) and _UNFILTERED.search(data) is not None
+    """Tell whether a block shows calls that no filter of network calls lets through."""
+    found = any(hint in data for hint in _UNFILTERED_HINTS)
+    return found and _UNFILTERED.search(data) is not None
 
 
-def _scan_clean(data: bytes, unfiltered: bool, relative: bool) -> Block | None:
+def data_calls(data: bytes, quiet: tuple[int, int]) -> list[tuple[bytes, bytes, bytes]]:
+    """Return (pid in brackets, pid, fd) of each data call in a swallowed part of a block."""
+    return _DATA_CALL.findall(data, *quiet)
+
+
+def careful_rows(data: bytes, row: Row) -> list[Row]:
+    """Return every data and wait call of the swallowed part before `row`, one row each."""
+    part = data[row.quiet[0] : row.quiet[1]]
+    block = _clean_rows(part, _CAREFUL_BLOCK, False)
+    rows = block.rows if block is not None else []
+    return [
+        inner._replace(line=row.quiet_line + inner.line, end_line=row.quiet_line + inner.end_line)
+        for inner in rows
+        if inner.name
+    ]
+
+
+def _scan_clean(data: bytes, relative: bool) -> Block | None:
     """Scan a block of well-formed records; None when it is not one."""
+    special = any(mark in data for mark in _SPECIAL_DATA)
+    return _clean_rows(data, _CAREFUL_BLOCK if special else _BLOCK, relative)
+
+
+def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Block | None:
     rows: list[Row] = []
-    append = rows.append
     line = passed = 0
     audit = sum(data.count(name + b"(") for name in _AUDITED)
-    stacks = b"\n > " in data or b"\n  > " in data or data[:3] == b" > "
-    for (
-        boring,
-        bpid,
-        bcomm,
-        pid,
-        comm,
-        time,
-        delta,
-        core,
-        data_name,
-        resumed,
-        gone,
-        rest,
-        odd,
-    ) in _BLOCK.findall(data):
-        if boring:
-            line += boring.count(b"\n")
+    for match in pattern.finditer(data):
+        quiet, bpid, bcomm, pid, comm, time, _, core, moved, resumed, gone, rest, odd = (
+            match.groups()
+        )
+        first = line
+        if quiet:
+            line += quiet.count(b"\n")
             if relative:
-                passed += sum(map(_delta, _DELTA.findall(boring)))
-            if stacks and rows:
-                _attach_stack(rows, boring)
+                passed += sum(map(delta_ns, _DELTA.findall(quiet)))
         if odd:
             return None
-        number = pid or bpid
-        if core:
-            if b"\r" in rest or not _ends(rest):
-                return None
-            form, name, is_data = CALL, core, False
-        elif data_name:
-            form, name, is_data = CALL, data_name, True
-            if not _ends(rest):
-                return None
-        elif resumed:
-            form, name, is_data = RESUMED, resumed, False
-            audit += name in _AUDITED
-        elif gone:
-            form, name, is_data = EXIT, gone, False
-        else:
-            break
-        audit -= name in _AUDITED
+        name = core or moved or resumed or gone or b""
+        if (core or moved) and (not _ends(rest) or (core and rest.endswith(b"\r"))):
+            return None
         if relative and time:
-            passed += _delta(time)
-        append(
+            passed += delta_ns(time)
+        audit -= name in _AUDITED and not resumed
+        number, label = pid or bpid, comm or bcomm
+        rows.append(
             Row(
                 line,
                 line,
-                form,
+                RESUMED if resumed else EXIT if gone else CALL,
                 int(number) if number else None,
-                (comm or bcomm).decode("utf-8", "replace") if comm or bcomm else None,
-                time or None,
+                label.decode("utf-8", "replace") if label else None,
+                time,
                 name.decode(),
-                rest,
-                None,
-                is_data,
+                rest or b"",
+                moved is not None,
+                _stack_behind(data, match.end()) if name == b"setsockopt" else None,
                 passed,
+                match.span(1),
+                first,
             )
         )
+        if not name:
+            break
         line += 1
     if audit:  # such a call stands somewhere else than at the start of a record
         return None
-    return Block(rows, line, line, 0, [], unfiltered, passed)
+    return Block(rows, line, line, 0, [], False, False, passed)
 
 
 def _ends(rest: bytes) -> bool:
@@ -212,15 +223,16 @@ def _ends(rest: bytes) -> bool:
     return b" = " in rest or b"<unfinished" in rest or b"<detached" in rest or b")= " in rest
 
 
-def _delta(text: bytes) -> int:
+def delta_ns(text: bytes) -> int:
     return grammar.nanoseconds(text.decode()) if b":" not in text else 0
 
 
-def _attach_stack(rows: list[Row], boring: bytes) -> None:
-    last = rows[-1]
-    if last.name != "setsockopt" or boring.lstrip(b" ")[:2] != b"> ":
-        return
-    rows[-1] = last._replace(stack=stack_of(boring.decode("utf-8", "replace").splitlines()))
+def _stack_behind(data: bytes, position: int) -> tuple[str, ...] | None:
+    """Return the frames of -k that follow a record."""
+    if data[position : position + 4].lstrip(b" ")[:1] != b">":
+        return None
+    text = data[position : position + 8192].decode("utf-8", "replace")
+    return stack_of(text.split("\n"))
 
 
 def stack_of(text: list[str]) -> tuple[str, ...] | None:
@@ -234,30 +246,27 @@ def stack_of(text: list[str]) -> tuple[str, ...] | None:
     return tuple(frames) or None
 
 
-def _scan_damaged(data: bytes, unfiltered: bool, relative: bool, numbered: bool) -> Block:
+def _scan_damaged(data: bytes, dialect: Dialect) -> Block:
     """Scan a block line by line, mending what mail, web and editors did to it."""
-    assembler = Assembler(numbered=numbered)
+    assembler = Assembler(numbered=dialect.numbered)
     rows: list[Row] = []
     passed = 0
-    for record in assembler.records(_physical_lines(data)):
+    for record in assembler.records(data.split(b"\n")[:-1]):
         for row in rows_of(record):
-            if relative and row.time:
-                passed += _delta(row.time)
+            if dialect.relative and row.time:
+                passed += delta_ns(row.time)
             if row.name:
-                rows.append(row._replace(relative=passed))
+                rows.append(row._replace(passed=passed))
     return Block(
         rows,
         assembler.lines,
         assembler.understood,
         assembler.not_understood,
         assembler.bad,
-        unfiltered,
+        False,
+        False,
         passed,
     )
-
-
-def _physical_lines(data: bytes) -> Iterator[bytes]:
-    yield from data.split(b"\n")[:-1]
 
 
 _RECORD = re.compile(
@@ -269,10 +278,11 @@ _IS_DATA = re.compile(f"(?:{_DATA})")
 
 
 def rows_of(record: Repaired) -> Iterator[Row]:
+    """Yield the row of a mended record; it has no name when nobody needs the call."""
     match = _RECORD.match(record.text)
     if match is None:
         return
-    bpid, bcomm, pid, comm, time, _delta_, call, resumed, gone, signal, rest = match.groups()
+    bpid, bcomm, pid, comm, time, _, call, resumed, gone, signal, rest = match.groups()
     name = call or resumed or gone or ""
     needed = bool(gone) or _IS_NEEDED.fullmatch(name) is not None
     number = pid or bpid
@@ -285,6 +295,6 @@ def rows_of(record: Repaired) -> Iterator[Row]:
         time.encode() if time else None,
         name if needed and not signal else "",
         rest.encode("utf-8", "replace"),
-        stack_of(record.stack) if record.stack else None,
         bool(call) and _IS_DATA.fullmatch(name) is not None,
+        stack_of(record.stack) if record.stack else None,
     )

@@ -5,21 +5,15 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 from ktrace.errors import KtraceError
 from ktrace.events import FAMILIES, Event, Family
-from ktrace.sources.strace import files, scan
+from ktrace.sources.strace import dialect, files, scan
 from ktrace.sources.strace.calls import FAMILY_OF
 from ktrace.sources.strace.merge import merge
-from ktrace.sources.strace.reader import Account, Reader, Wanted
+from ktrace.sources.strace.reader import Account, Consumer, Reader
 from ktrace.timelines import TraceFacts
-
-
-class DataFilter(Protocol):
-    """What knows which data calls can still change anything: the sequencer."""
-
-    def wanted(self, tid: int, fd: int, failed: bool) -> bool: ...
 
 
 class Coverage:
@@ -66,15 +60,7 @@ class Coverage:
 
     @staticmethod
     def _really(data: bytes, names: list[str]) -> bool:
-        return any(row.name in names for row in scan.scan(data, look_for_unfiltered=False).rows)
-
-
-class Dialect:
-    """What the head of a file says of all of it: the kind of clock, and line numbers of an editor."""
-
-    def __init__(self, head: bytes) -> None:
-        self.relative = scan.has_relative_clock(head)
-        self.numbered = scan.has_line_numbers(head)
+        return any(row.name in names for row in scan.scan(data).rows)
 
 
 class StraceTrace:
@@ -98,12 +84,12 @@ class StraceTrace:
         self._progress = progress
         self._done_before = done_before
         self._total = total
-        self._wanted: Wanted | None = None
+        self._consumer: Consumer | None = None
 
-    def filter_by(self, consumer: DataFilter) -> None:
-        """Let the sequencer refuse data calls that can change nothing."""
+    def consumed_by(self, consumer: Consumer) -> None:
+        """Let the sequencer tell which data calls can change nothing."""
         if len(self.entry.paths) == 1:  # merged files are read ahead of the sequencer
-            self._wanted = consumer.wanted
+            self._consumer = consumer
 
     def events(self) -> Iterator[Event]:
         """Yield the events in the order of the trace."""
@@ -123,24 +109,23 @@ class StraceTrace:
     def _is_timed(self) -> bool:
         for path in self.entry.paths:
             head = _head(path)
-            if head and not scan.has_clock(head):
+            if head and not dialect.has_clock(head):
                 return False
         return True
 
     def _file(self, index: int) -> Iterator[Event]:
         path = self.entry.paths[index]
         tid = self.entry.tids[index] if self.entry.tids else None
-        reader = Reader(self._first_source + index, self.account, tid, self._wanted)
+        reader = Reader(self._first_source + index, self.account, tid, self._consumer)
         chunks = files.chunks(path, self._progress, self._done_before, self._total)
         first = next(chunks, None)
         if first is None:
             return
-        dialect = Dialect(first.data[: 1 << 16])
-        all_chunks = self._counting(itertools.chain((first,), chunks), self._first_source + index)
-        work = partial(scan.scan, relative=dialect.relative, numbered=dialect.numbered)
-        yield from reader.events(_scanned(all_chunks, work, self._jobs))
+        work = partial(scan.scan, dialect=dialect.of(first.data[: dialect.HEAD_BYTES]))
+        data = self._data(itertools.chain((first,), chunks), self._first_source + index)
+        yield from reader.events(_scanned(data, work, self._jobs))
 
-    def _counting(self, chunks: Iterator[files.Chunk], source: int) -> Iterator[bytes]:
+    def _data(self, chunks: Iterator[files.Chunk], source: int) -> Iterator[bytes]:
         for chunk in chunks:
             for _ in range(chunk.skipped):
                 self.account.not_read(
@@ -220,21 +205,24 @@ def _first_line(entry: files.Input) -> str:
 
 def _scanned(
     chunks: Iterator[bytes], work: Callable[[bytes], scan.Block], jobs: int
-) -> Iterator[scan.Block]:
+) -> Iterator[tuple[bytes, scan.Block]]:
+    """Scan blocks here, or in `jobs` processes; the order, and so the result, is the same."""
     if jobs <= 1:
         for data in chunks:
-            yield work(data)
+            yield data, work(data)
         return
     from concurrent.futures import Future, ProcessPoolExecutor
 
     with ProcessPoolExecutor(jobs) as pool:
-        pending: deque[Future[scan.Block]] = deque()
+        pending: deque[tuple[bytes, Future[scan.Block]]] = deque()
         for data in chunks:
-            pending.append(pool.submit(work, data))
+            pending.append((data, pool.submit(work, data)))
             if len(pending) > jobs * 2:
-                yield pending.popleft().result()
+                data, block = pending.popleft()
+                yield data, block.result()
         while pending:
-            yield pending.popleft().result()
+            data, block = pending.popleft()
+            yield data, block.result()
 
 
 def open_traces(

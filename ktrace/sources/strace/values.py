@@ -6,6 +6,7 @@ Every function takes the text of one argument and returns None where it shows no
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from ktrace.events import Endpoint, FdNote
 from ktrace.uapi import AF, AF_NAMES, EPOLL_BITS, ERRNO_NUMBERS
@@ -38,9 +39,30 @@ _SIMPLE_ESCAPES = {
 _SMART_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "…": "..."})
 
 
+# one argument of the usual shapes, up to two levels of brackets, without a step of backtracking
+_ARG = re.compile(
+    rf"""\s*+((?>[^,"\[\]{{}}()<>/]++
+      | {STRING} | <(?:[^<>"]|->)*+>(?=\s*(?:,|$)) | \([^()"\[\]{{}}<>]*+\)
+      | \{{ (?>[^{{}}"\[\]<>/]++ | {STRING} | \{{[^{{}}"\[\]<>/]*+\}} | \[[^{{}}"\[\]<>/]*+\] )*+ \}}
+      | \[ (?>[^{{}}"\[\]<>/]++ | {STRING} | \{{ (?>[^{{}}"\[\]<>/]++ | \{{[^{{}}"\[\]<>/]*+\}} )*+ \}} )*+ \]
+    )*+)(?:,|$)""",
+    re.X | re.S,
+)
+
+
 def split_args(text: str) -> list[str]:
     """Split an argument list at its top-level commas; names of -N (`fd=3`) are dropped."""
-    return [_NAMED.sub("", arg, count=1) if _NAMED.match(arg) else arg for arg in _split(text)]
+    args, position, size = [], 0, len(text)
+    while position < size:
+        match = _ARG.match(text, position)
+        if match is None:
+            args = list(_split(text))
+            break
+        args.append(match[1].rstrip())
+        position = match.end()
+    if _NAMED.match(text):
+        return [_NAMED.sub("", arg, count=1) if _NAMED.match(arg) else arg for arg in args]
+    return args
 
 
 def _split(text: str) -> Iterator[str]:
@@ -128,7 +150,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return _SIMPLE_ESCAPES.get(token, token)
 
 
-_FD = re.compile(r"(-?\d+|0x[0-9a-fA-F]+)\s*(?:<(.*)>)?\s*$", re.S)
+_FD = re.compile(r"(-?\d{1,12}|0x[0-9a-fA-F]{1,16})\s*(?:<(.*)>)?\s*$", re.S)
 _NOTE = re.compile(r"(?:([A-Za-z0-9-]+):)?\[(.*)\]$", re.S)
 
 
@@ -145,6 +167,7 @@ def descriptor(text: str) -> tuple[int | None, FdNote | None]:
     return number, note(match[2]) if match[2] else None
 
 
+@lru_cache(maxsize=8192)
 def note(text: str) -> FdNote | None:
     """Read a decoration: `TCP:[46999]`, `TCP:[a->b]`, `socket:[46999]`; None for paths."""
     if "\\x" in text:  # -xx escapes decorations too
