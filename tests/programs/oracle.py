@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 OUT, ERR, HUP = 0x4, 0x8, 0x10
-# TCP states that a socket reaches only through ESTABLISHED: it, both FIN_WAITs, TIME_WAIT and so on.
+# TCP states that a socket reaches only through ESTABLISHED.
 CAME_UP = (1, 4, 5, 6, 8, 9, 11)
 PENDING = ("EINPROGRESS", "EALREADY", "EINTR", "EAGAIN")
 NOT_CONNECTED = ("ENOTCONN", "ENOTSUPP")
@@ -99,7 +99,8 @@ def judge(facts: Iterable[Fact], view: View = View(), *, opened_before: bool = F
     """Return the verdict that the contract gives for these calls, seen through `view`."""
     shown = _as_seen(facts, view)
     attempts = [f for f in shown if f.call == "ulp"]
-    orderings = tuple(_ordering(a, shown, view, opened_before) for a in attempts)
+    judged = [a for a in attempts if not _benign(a, attempts)]
+    orderings = tuple(_ordering(a, shown, view, opened_before) for a in judged)
     tx, rx = ([f for f in shown if f.call == way] for way in ("tx", "rx"))
     outcome, by_limit = _outcome(shown, view, opened_before)
     return Verdict(
@@ -216,9 +217,13 @@ def _recovered(attempts: list[Fact]) -> bool:
     for attempt in attempts:
         if attempt.result == "ok" and failed:
             return True
-        benign = attempt.result == "EEXIST" and _any_ok(attempts)
-        failed = failed or not (attempt.result in ("ok", None) or benign)
+        failed = failed or not (attempt.result in ("ok", None) or _benign(attempt, attempts))
     return False
+
+
+def _benign(attempt: Fact, attempts: list[Fact]) -> bool:
+    """Return whether the attempt only found what another one had set."""
+    return attempt.result == "EEXIST" and _any_ok(attempts)
 
 
 def _any_ok(facts: list[Fact]) -> bool:
@@ -238,11 +243,19 @@ def _outcome(shown: list[Fact], view: View, opened_before: bool) -> tuple[str, b
         return "none", False
     proved, failed = _came_up(shown, view)
     closed = any(f.call == "close" for f in shown)
-    begun = bool(_starts(shown))
-    blind = begun and (bool(view.uncovered & PROVING) or any(_could_prove(f, view) for f in shown))
+    blind = _blind(shown, view)
     if not proved and not opened_before and (failed or (closed and not blind)):
         return "not-connected", False
     return _by_calls(shown, view, opened_before), not proved and closed and blind
+
+
+def _blind(shown: list[Fact], view: View) -> bool:
+    """Return whether a call since the connect could have told that it came up, were it shown."""
+    starts = _starts(shown)
+    if not starts:
+        return False
+    since = [f for f in shown if f.end >= starts[0].begin]
+    return bool(view.uncovered & PROVING) or any(_could_prove(f, view) for f in since)
 
 
 def _came_up(shown: list[Fact], view: View) -> tuple[bool, bool]:

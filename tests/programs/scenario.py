@@ -101,7 +101,8 @@ Draw = tuple[int, int, int, int]  # thread, socket, action, choice
 class Machine:
     """Plays a list of draws; those that make no sense in the state they meet do nothing."""
 
-    def __init__(self, threads: int, module: bool) -> None:
+    def __init__(self, threads: int, module: bool, tidy: bool = True) -> None:
+        self.tidy = tidy
         self.tids = tuple(MAIN_TID + i for i in range(threads))
         self.module = module
         self.ops: list[Op] = []
@@ -112,7 +113,9 @@ class Machine:
         for thread, slot, action, choice in draws:
             tid = self.tids[thread % len(self.tids)]
             self._act(ACTIONS[action % len(ACTIONS)], tid, slot, choice)
-        return Scenario(self.tids, schedule(self.ops, [d[3] for d in draws]), self.sockets)
+        return Scenario(
+            self.tids, schedule(self.ops, [d[3] for d in draws], self.tidy), self.sockets
+        )
 
     def _act(self, action: str, tid: int, slot: int, choice: int) -> None:
         if action in ("open", "accept"):
@@ -213,10 +216,12 @@ class Machine:
         op.watched = tuple(s.fds[0] for s in socks)
         op.watches = tuple(s.number for s in socks)
         places = {s.number: i for i, (s, _) in enumerate(ready)}
-        for s in socks:
-            # One that is not reported could be in the part that a short -s hides.
+        # One that is not reported could be in the part that a short -s hides; which sockets poll
+        # was asked about is hidden then too.
+        for s in [x for x in self.sockets if x.fds] if call == "poll" else socks:
             index = places.get(s.number, len(ready) - 1)
-            s.facts.append((Fact(call, "ok", EVENTS[s.state], index), op))
+            events = EVENTS[s.state] if s.number in places else 0
+            s.facts.append((Fact(call, "ok", events, index), op))
 
     def _epoll(self, tid: int, sock: Socket, choice: int) -> None:
         if len(sock.fds) > 1 or sock.state == "LISTEN":
@@ -314,12 +319,13 @@ class Machine:
 OPENERS = ("socket", "accept4", "dup")
 
 
-def schedule(ops: list[Op], stretch: Sequence[int]) -> list[Op]:
+def schedule(ops: list[Op], stretch: Sequence[int], tidy: bool) -> list[Op]:
     """Give every call its interval: some begin earlier or end later than the moment they act.
 
     No call begins before its socket was opened, or connect() on it had begun, or before the same
     thread's last call ended; no wait ends after the close of a socket that it watched, whose number
     could then be another's, or after its connect() began, since what it tells is from before.
+    A `tidy` program closes no descriptor that another thread is using.
     """
     places: list[tuple[tuple[int, int], Op, bool]] = []
     ended: dict[int, int] = {}
@@ -330,7 +336,7 @@ def schedule(ops: list[Op], stretch: Sequence[int]) -> list[Op]:
         late = 0 if op.call in OPENERS else seed // 4 % 4
         begin = 10 * i - 10 * early - 4
         begin = max(begin, ended.get(op.tid, -99) + 1, _floor(op, floor) + 1)
-        end = min(10 * i + 10 * late + 4, 10 * _limit(ops, i) - 5)
+        end = min(10 * i + 10 * late + 4, 10 * _limit(ops, i, tidy) - 5)
         ended[op.tid] = end
         _raise_floor(op, floor, begin, end)
         places += [((begin, i), op, True), ((end, i), op, False)]
@@ -365,7 +371,7 @@ def _raise_floor(op: Op, floor: dict[int, int], begin: int, end: int) -> None:
         floor[op.sock.number] = max(begin, floor.get(op.sock.number, -99))
 
 
-def _limit(ops: list[Op], i: int) -> int:
+def _limit(ops: list[Op], i: int, tidy: bool) -> int:
     """Return the index of the first later call that this one must have ended before."""
     op = ops[i]
     for j in range(i + 1, len(ops)):
@@ -373,7 +379,8 @@ def _limit(ops: list[Op], i: int) -> int:
         number = later.sock.number if later.sock else -1
         gone = later.call in ("close", "connect") and number in op.watches
         needs_it = op.call in ("epoll_ctl", "fastopen") and _uses(later, op)
-        if later.tid == op.tid or gone or needs_it:
+        in_use = tidy and later.call == "close" and later.fd in (op.fd, op.result) and later.sock
+        if later.tid == op.tid or gone or needs_it or in_use:
             return j
     return len(ops)
 
