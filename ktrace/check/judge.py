@@ -149,6 +149,8 @@ def _notes(case: Case) -> list[str]:
         notes.append(
             f"{plural(left, 'kTLS connection')} shows no order of calls and is not judged for it"
         )
+    if case.candidate.report is not None:
+        notes += case.candidate.report.trace.warnings
     if case.candidate.not_understood:
         notes.append(
             f"{plural(case.candidate.not_understood, 'line')} of the candidate not understood"

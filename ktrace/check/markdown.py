@@ -4,20 +4,23 @@ import re
 
 from ktrace.check.result import CheckResult, FindingChange, RuleResult
 from ktrace.check.text import last_line
-from ktrace.check.words import place, scoped
+from ktrace.check.words import EvidenceOnce, scoped
 from ktrace.wording import clean, id_runs, plural
 
-_SPECIAL = re.compile(r"[&<>|`*_\[\]\\~@]")
+# An underscore inside a word is none of Markdown's business, and rules have many.
+_SPECIAL = re.compile(r"[&<>|`*\[\]\\~@]|(?<!\w)_|_(?!\w)")
 
 
 def render(result: CheckResult) -> str:
     """Return the document; text of a trace is escaped, so that it cannot make markup."""
+    evidence = EvidenceOnce()
+    decisive = [rule for rule in result.rules if rule.verdict in ("failed", "inconclusive")]
     parts = [
         f"### ktrace check: {result.status}",
         _escape(f"{result.headline}. {result.detail}".strip()),
         "\n".join(_sides(result)),
         "\n".join(_rules(result)),
-        *(_details(rule) for rule in result.rules if rule.verdict in ("failed", "inconclusive")),
+        *(_details(rule, evidence) for rule in decisive),
     ]
     if result.findings:
         parts.append("\n".join(_findings(result)))
@@ -68,12 +71,12 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _details(rule: RuleResult) -> str:
+def _details(rule: RuleResult, evidence: EvidenceOnce) -> str:
     """Return who, where and what to do, folded below the table."""
     rows = [
         ("connections", id_runs(rule.connections)),
         ("findings", ", ".join(rule.codes)),
-        *(("evidence", f"{place(line)}  {line.text}") for line in rule.evidence),
+        *(("evidence", line) for line in evidence.lines(rule)),
         ("help", rule.help),
     ]
     body = "\n".join(f"{label:12}{_html(text)}" for label, text in rows if text)

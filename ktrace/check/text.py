@@ -1,12 +1,11 @@
 """The conclusion as text for a CI log: what decided first, what passed as a list, one last line."""
 
-import os
 import textwrap
 from collections.abc import Iterator
 
 from ktrace.check.result import CheckResult, RuleResult, Side, Verdict
-from ktrace.check.words import scoped
-from ktrace.findings import Evidence, Rate
+from ktrace.check.words import EvidenceOnce, scoped
+from ktrace.findings import Rate
 from ktrace.wording import clean, id_runs, interval, plural
 
 WIDEST = 100
@@ -31,7 +30,7 @@ class _Text:
     def __init__(self, width: int, colour: bool) -> None:
         self._width = width
         self._colour = colour
-        self._shown: dict[tuple[Evidence, ...], str] = {}  # evidence and the rule it stands under
+        self._evidence = EvidenceOnce()
 
     def lines(self, result: CheckResult) -> Iterator[str]:
         yield from self._head(result)
@@ -67,7 +66,7 @@ class _Text:
             ("baseline", rule.baseline),
             ("why", rule.message),
             ("who" if rule.connections else "finding", _who(rule)),
-            *(("evidence", line) for line in self._evidence(rule)),
+            *(("evidence", line) for line in self._evidence.lines(rule)),
             ("help", rule.help),
         )
         before = ""
@@ -75,16 +74,6 @@ class _Text:
             if text:
                 yield from self._row("" if label == before else f"  {label}", text, _LABEL + 2)
             before = label
-
-    def _evidence(self, rule: RuleResult) -> Iterator[str]:
-        """Show the same lines once; further rules that rest on them show the first."""
-        lines = rule.evidence
-        above = self._shown.setdefault(lines, scoped(rule))
-        again = above != scoped(rule)
-        for line in lines[:1] if again else lines:
-            yield f"{os.path.basename(line.source)}:{line.line}  {line.text}"
-        if again and len(lines) > 1:
-            yield f"and {len(lines) - 1} more, as under {above}"
 
     def _passed(self, rules: list[RuleResult]) -> Iterator[str]:
         if rules:

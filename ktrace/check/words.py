@@ -1,6 +1,6 @@
 """What every output of a check says in the same words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ktrace.check.result import RuleResult
 from ktrace.findings import Evidence, Rate
@@ -12,6 +12,21 @@ NO_ULP_HELP = "load it before the run (`modprobe tls`); `ktrace doctor` says wha
 
 def place(evidence: Evidence) -> str:
     return evidence.source if evidence.line is None else f"{evidence.source}:{evidence.line}"
+
+
+class EvidenceOnce:
+    """Shows the same evidence lines once; further rules that rest on them show the first."""
+
+    def __init__(self) -> None:
+        self._shown: dict[tuple[Evidence, ...], str] = {}
+
+    def lines(self, rule: RuleResult) -> Iterator[str]:
+        above = self._shown.setdefault(rule.evidence, scoped(rule))
+        again = above != scoped(rule)
+        for line in rule.evidence[:1] if again else rule.evidence:
+            yield f"{place(line)}  {line.text}"
+        if again and len(rule.evidence) > 1:
+            yield f"and {len(rule.evidence) - 1} more, as under {above}"
 
 
 def scoped(rule: RuleResult) -> str:
