@@ -100,7 +100,7 @@ class _Block:
             )
 
     def _event(self, phase: str, name: str, at: float, track: int, **more: object) -> TraceEvent:
-        ts = round(self._zero + at * self._unit, 3)
+        ts = max(round(self._zero + at * self._unit, 3), 0.0)  # rounding may go below the start
         tid = self._base + track
         return {
             "ph": phase,

@@ -23,8 +23,27 @@ WAITS = frozenset(
     )
 )
 _PROVING_CALLS = frozenset(
-    "connect getpeername read readv recv recvfrom recvmsg recvmmsg pread64 preadv"
-    " write writev send sendto sendmsg sendmmsg sendfile sendfile64 splice".split()
+    [
+        "connect",
+        "getpeername",
+        "read",
+        "readv",
+        "recv",
+        "recvfrom",
+        "recvmsg",
+        "recvmmsg",
+        "pread64",
+        "preadv",
+        "write",
+        "writev",
+        "send",
+        "sendto",
+        "sendmsg",
+        "sendmmsg",
+        "sendfile",
+        "sendfile64",
+        "splice",
+    ]
 )
 _OPENING = frozenset(("connect", "accept", "accept4"))
 _UP: frozenset[TcpState] = frozenset(("ESTABLISHED",))
@@ -70,7 +89,7 @@ def moments(connection: Connection, by_order: bool = False) -> Moments:
     attempt = deciding_attempt(connection)
     attempt_row = _row_of(connection, attempt)
     attempted = at[attempt_row] if attempt_row is not None else _attempt_time(attempt, zero)
-    up_row = next((i for i, row in enumerate(rows) if _comes_up(row)), None)
+    up_row = _up_row(rows, opening)
     up = None if up_row is None else at[up_row] + _length(rows[up_row], by_order)
     if not by_order and attempted is not None and connection.margin_us is not None:
         up = attempted - connection.margin_us
@@ -104,7 +123,7 @@ def quick_zero(connection: Connection) -> float | None:
 
 
 def deciding_attempt(connection: Connection) -> UlpAttempt | None:
-    """Return the ULP attempt that the ordering rests on: a race's first refused one, else the first."""
+    """Return the ULP attempt the ordering rests on: a race's first refused one, else the first."""
     if connection.ordering in ("raced", "late"):
         for attempt in connection.ulp:
             if attempt.result in ("ENOTCONN", "ENOTSUPP"):
@@ -139,6 +158,17 @@ def _end(rows: tuple[TimelineRow, ...], at: tuple[float, ...], by_order: bool) -
 
 def _length(row: TimelineRow, by_order: bool) -> float:
     return 0.0 if by_order else row.duration_us or 0.0
+
+
+def _up_row(rows: tuple[TimelineRow, ...], opening: int | None) -> int | None:
+    """Return the row that shows ESTABLISHED: the kernel's own change, else the first proof."""
+    found = [i for i, row in enumerate(rows) if _comes_up(row)]
+    if found:
+        return next((i for i in found if rows[i].call == "state"), found[0])
+    accepted = opening is not None and rows[opening].call != "connect"
+    return (
+        opening if accepted and opening is not None and rows[opening].state_after in _UP else None
+    )
 
 
 def _comes_up(row: TimelineRow) -> bool:
@@ -203,7 +233,7 @@ def _spans(
 def _changes(
     rows: tuple[TimelineRow, ...], at: tuple[float, ...], by_order: bool, up: float | None
 ) -> Iterator[tuple[float, TcpState, Basis]]:
-    """Yield (when, state, basis): a call proves ESTABLISHED at its end, else it acts at its start."""
+    """Yield (when, state, basis): a proof counts from its end, other calls from their start."""
     state: TcpState | None = None
     last = float("-inf")
     for row, begin in zip(rows, at, strict=True):

@@ -20,9 +20,19 @@ ORDER_WORDS = {
     "safe": ("safe", "ok"),
     None: ("\u2013", ""),
 }
-_STATES = tuple(
-    "CLOSE LISTEN SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2"
-    " TIME_WAIT CLOSE_WAIT LAST_ACK CLOSING UNKNOWN".split()
+_STATES = (
+    "CLOSE",
+    "LISTEN",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "CLOSING",
+    "UNKNOWN",
 )
 _STATE = {state: n for n, state in enumerate(_STATES)}
 _RANK = {group.key: n for n, group in enumerate(GROUPS)} | {None: len(GROUPS)}

@@ -78,5 +78,5 @@ def _basis(report: Report) -> Item:
         parts.append(
             f"{plural(inferred, 'margin')} inferred from calls, where the figure is a bound"
         )
-    text = listed(parts) or "no margin could be measured"
+    text = listed(parts) if parts else "no margin could be measured"
     return Item("passed" if observed and not inferred else "open", "Basis", text)
