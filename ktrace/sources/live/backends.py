@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from ktrace.errors import KtraceError
+from ktrace.events import FAMILIES, Family
 from ktrace.sources.live.attach import Loaded
 
 Backend = Literal["auto", "libbpf", "bcc"]
@@ -22,6 +23,9 @@ def _libbpf(ring_bytes: int) -> Loaded:
     return LibbpfObject(ring_bytes)
 
 
+# What each loader's probe covers, and what it sees less of.
+COVERED: dict[str, tuple[Family, ...]] = {"libbpf": FAMILIES, "bcc": FAMILIES}
+LIMITS: dict[str, tuple[str, ...]] = {"libbpf": (), "bcc": ()}
 LOADERS: dict[str, Callable[[int], Loaded]] = {"libbpf": _libbpf}
 
 
@@ -29,16 +33,12 @@ def load(backend: Backend, ring_bytes: int) -> Chosen:
     """Load the probe."""
     if backend != "auto":
         return Chosen(LOADERS[backend](ring_bytes), None)
-    first: KtraceError | None = None
+    failed: list[tuple[str, KtraceError]] = []
     for name, loader in LOADERS.items():
         try:
-            return Chosen(loader(ring_bytes), first and f"not {previous(name)}: {first.message}")
+            loaded = loader(ring_bytes)
         except KtraceError as error:
-            first = first or error
-    assert first is not None
-    raise first
-
-
-def previous(name: str) -> str:
-    names = list(LOADERS)
-    return names[names.index(name) - 1]
+            failed.append((name, error))
+            continue
+        return Chosen(loaded, f"not {failed[0][0]}: {failed[0][1].message}" if failed else None)
+    raise failed[0][1]

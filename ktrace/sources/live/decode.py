@@ -46,6 +46,7 @@ class Decoder:
         self._stacks = stacks
         self._identities = Identities()
         self._comms: dict[bytes, str] = {}
+        self._named: dict[int, tuple[str, ...]] = {}  # stacks of attempts under way, by thread
         self._details: dict[Kind, Callable[[Record], Detail | None]] = {
             Kind.SOCKET: _socket_detail,
             Kind.CONNECT: _connect_detail,
@@ -109,7 +110,7 @@ class Decoder:
             result_note=note if opens else None,
             tgid=r.tgid,
             comm=self._comm(r.comm),
-            stack=self._stack(r) if call.kind is Kind.ULP and begun else None,
+            stack=self._stack(r) if call.kind is Kind.ULP else None,
             sock=identity,
             state=_state(r.state) if r.state else None,
             told=bool(r.flags & layout.TOLD) if r.flags & layout.TOLD_KNOWN else None,
@@ -145,9 +146,15 @@ class Decoder:
         return known
 
     def _stack(self, r: Record) -> tuple[str, ...] | None:
+        """Name the stack taken at the entry; the exit's event tells it again."""
+        if r.phase == Phase.END:
+            return self._named.pop(r.tid, None)
         if self._stacks is None or not r.flags & layout.STACK:
             return None
-        return self._stacks(r.tgid, r.arg1)
+        frames = self._stacks(r.tgid, r.arg1)
+        if frames is not None:
+            self._named[r.tid] = frames
+        return frames
 
 
 def _state(number: int) -> str:

@@ -51,6 +51,8 @@ class Session:
         self._alive: set[int] = set()
         self._looked = 0.0
         self.on_loss: Callable[[int], None] = lambda lost: None
+        self.on_turn: Callable[[], None] = lambda: None  # now and then, also when nothing happens
+        self.deadline: float | None = None  # of time.monotonic()
         self.losses = Losses()
         self.child: Child | None = Child(wanted.command) if wanted.command else None
         self._attached: Attached | None = None
@@ -81,6 +83,7 @@ class Session:
         self._before = []
         while not self._over():
             yield from self._some(self._drainer.take(IDLE_S))
+            self.on_turn()
         self._detach()
         while chunk := self._drainer.take(0):
             yield from self._some(chunk)
@@ -163,9 +166,11 @@ class Session:
     def _over(self) -> bool:
         if self._stopped:
             return True
+        now = time.monotonic()
+        if self.deadline is not None and now >= self.deadline:
+            return True
         if self._wanted.open_ended:
             return False
-        now = time.monotonic()
         if self._alive and now - self._looked > LOOK_EVERY_S:
             # an exit whose record was lost
             self._looked = now
