@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -333,9 +334,20 @@ def test_markdown_shows_findings_and_escapes() -> None:
         .ulp("ENOTCONN")
         .judged("fallback", "raced", comm="<img src=x>|`a`", peer="1.2.3.4:1|x")
     )
-    rendered = markdown.render(report([evil]))
-    assert "<img" not in rendered.replace("\\<img", "")
+    rendered = markdown.render(report([evil], trace_facts(warnings=("<b>",))))
+    prose = re.sub(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", "", rendered)
+    assert "<img" not in prose and "<b>" not in prose.replace("\\<b\\>", "")
     assert "`1.2.3.4:1\\|x`" in rendered
+
+
+@given(st.text(alphabet="ab `<>|", max_size=40))
+def test_markdown_code_spans_cannot_be_ended_from_inside(value: str) -> None:
+    span = markdown.code(value)
+    fence = re.match("`+", span)
+    assert fence is not None
+    inner = span[fence.end() : -fence.end()]
+    assert fence[0] not in re.findall("`+", inner)
+    assert inner.strip(" ") == value.strip(" ")
 
 
 # the common parts

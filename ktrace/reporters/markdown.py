@@ -8,14 +8,16 @@ from ktrace.reporters.text import MOST_PEERS, last_line, summary_rows
 from ktrace.reporters.text_finding import place, result_of, state_of
 from ktrace.wording import clean, id_runs, interval, percent, plural
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+|~!&@])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&@])")
+_COLUMNS = re.compile(r"(?<=\S) {2,}")
 
 
 def render(report: Report) -> str:
     """Return GitHub-flavoured Markdown; text from the trace cannot become markup."""
     parts = [
         "## ktrace\n",
-        _table(("", ""), ((label, escape(text)) for label, text in summary_rows(report))),
+        _table(("", ""), ((label, _figures(text)) for label, text in summary_rows(report))),
+        "".join(f"- warning: {escape(warning)}\n" for warning in report.trace.warnings),
         _peers([peer for peer in report.peers if peer.attempted]),
         *(_finding(finding) for finding in report.findings),
         f"{code(last_line(report))}\n",
@@ -26,6 +28,22 @@ def render(report: Report) -> str:
 def escape(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
     return _SPECIAL.sub(r"\\\1", clean(" ".join(text.split())))
+
+
+def prose(text: str) -> str:
+    """Escape text but for what stands between backticks, which becomes code."""
+    pieces = re.split(r"(`[^`]+`)", text)
+    return "".join(
+        code(piece[1:-1])
+        if piece.startswith("`") and piece.endswith("`") and len(piece) > 2
+        else _SPECIAL.sub(r"\\\1", clean(piece))
+        for piece in pieces
+    )
+
+
+def _figures(text: str) -> str:
+    """Return a row of the summary, whose columns stand apart by blanks, as one phrase."""
+    return escape(_COLUMNS.sub(", ", text.strip()))
 
 
 def code(text: str) -> str:
@@ -69,7 +87,7 @@ def _finding(finding: Finding) -> str:
     head = f"### {finding.severity} {finding.code}: {escape(finding.message)}\n"
     where = _connection(finding) if finding.connections else _places(finding.evidence)
     paragraphs = [
-        f"- **{label}**: {escape(text)}\n"
+        f"- **{label}**: {prose(text)}\n"
         for label, text in (
             ("why", finding.why),
             ("outcome", finding.outcome),
@@ -83,7 +101,8 @@ def _finding(finding: Finding) -> str:
 
 def _connection(finding: Finding) -> str:
     many = f"{plural(finding.count, 'connection')}: {id_runs(finding.connections)}. Shown: "
-    shown = f"{many if finding.count > 1 else ''}{escape(finding.who)}\n"
+    who = code(" ".join(finding.who.split()))
+    shown = f"{many if finding.count > 1 else ''}{who}"
     at = f" at {code(place(finding.evidence[0]))}" if finding.evidence else ""
     header = ("", "line", "call", "result", "TCP state")
     rows = [
@@ -97,7 +116,7 @@ def _connection(finding: Finding) -> str:
         for row in finding.rows
     ]
     stack = "".join(f"\ncalled from {code(frame)}\n" for frame in (finding.stack or ())[:1])
-    return f"{shown.rstrip()}{at}\n\n{_table(header, rows)}{stack}"
+    return f"{shown}{at}\n\n{_table(header, rows)}{stack}"
 
 
 def _places(evidence: tuple[Evidence, ...]) -> str:

@@ -9,6 +9,8 @@ from ktrace.reporters.text_timeline import write_timeline
 from ktrace.wording import clean, interval, listed, percent, plural
 
 MOST_PEERS = 10
+_NOT_KEYED = "none was keyed or fell back"
+_NO_CLIENT = "no client tried kTLS"
 
 # The worst first; "none" is what the others are measured against.
 _OUTCOMES = (
@@ -85,15 +87,16 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "kTLS", _nothing_tried(report)
         return
     yield "outcome", ", ".join(_outcomes(report))
-    yield "fallback rate", _rate(summary.fallback_rate, "keyed or fallback")
-    yield "raced", _rate(summary.race_rate, "clients")
-    yield "latent races", _rate(summary.unordered_rate, "clients")
+    yield "fallback rate", _rate(summary.fallback_rate, "keyed or fallback", _NOT_KEYED)
+    yield "raced", _rate(summary.race_rate, "clients", _NO_CLIENT)
+    yield "latent races", _rate(summary.unordered_rate, "clients", _NO_CLIENT)
     others = _other_orders(report)
     if others:
         yield "other orders", others
-    missing = [finding for finding in report.findings if finding.code == "KT902"]
-    if missing:
-        yield "not covered", f"{_uncovered(report) or 'calls shown in part'} (see KT902)"
+    if limited := _limited(report):
+        yield "limited", f"{plural(limited, 'verdict')} by calls not covered (see KT902)"
+    if report.trace.lost_events:
+        yield "lost", f"{plural(report.trace.lost_events, 'event')} (see KT901)"
 
 
 def _nothing_tried(report: Report) -> str:
@@ -111,9 +114,9 @@ def _outcomes(report: Report) -> Iterator[str]:
             yield f"{count:,} {name}"
 
 
-def _rate(rate: Rate, of_what: str) -> str:
+def _rate(rate: Rate, of_what: str, nothing: str) -> str:
     if rate.value is None:
-        return f"{'-':>6}  no {of_what}"
+        return f"{'-':>6}  {nothing}"
     figure = f"{percent(rate.value)} %"
     share = f"{rate.k:,} of {rate.n:,} {of_what}"
     return f"{figure:>6}  {share:<26}  95 % interval {interval(rate)}"
@@ -129,11 +132,8 @@ def _other_orders(report: Report) -> str:
     return ", ".join(f"{count:,} {word}" for count, word in counts if count)
 
 
-def _uncovered(report: Report) -> str:
-    from ktrace.events import FAMILIES
-
-    covered = report.trace.covered
-    return ", ".join(family for family in FAMILIES if family not in covered)
+def _limited(report: Report) -> int:
+    return sum(finding.count for finding in report.findings if finding.code == "KT902")
 
 
 def _write_peers(paper: Paper, peers: list[Peer]) -> None:
@@ -206,8 +206,7 @@ def _trust(report: Report) -> str:
         parts.append(f"{plural(trace.lost_events, 'event')} lost")
     if trace.not_understood:
         parts.append(f"{plural(trace.not_understood, 'line')} not understood")
-    limited = sum(finding.count for finding in report.findings if finding.code == "KT902")
-    if limited:
+    if limited := _limited(report):
         parts.append(f"{plural(limited, 'verdict')} limited by calls not covered")
     good = "no event lost" if trace.kind == "live" else "every line understood"
     return ", ".join(parts) or good

@@ -11,8 +11,12 @@ _ORDINARY = frozenset(("EAGAIN", "EINTR"))
 _UP = frozenset(("ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT"))
 
 
-def mark_of(judged: Judged, call: Call) -> tuple[int, int | None, str]:
-    """Return source index, line and text (with the result) of a kTLS call."""
+def mark_of(judged: Judged, call: Call | None) -> tuple[int, int | None, str]:
+    """Return source index, line and text (with the result) of a call, else where it all began."""
+    if call is None:
+        opened, rows = judged.facts.opened, judged.connection.timeline
+        source, line = (opened.source, opened.line) if opened else (judged.facts.source, None)
+        return source, line, rows[0].text if rows else "opened"
     index = _index(judged, call)
     if index is None:
         return judged.facts.source, call.line, _with_result(_spelled(judged, call), call.result)

@@ -144,17 +144,13 @@ class Fold:
 
     def _keep_place(self, judged: Judged, hit: Hit) -> None:
         """Keep the wrong calls of the connections with the lowest numbers."""
-        place = _place(judged, hit)
-        if place is not None:
-            self._places.append(place)
-            self._places.sort(key=lambda place: place[0])
-            del self._places[PLACES:]
+        self._places.append(_place(judged, hit))
+        self._places.sort(key=lambda place: place[0])
+        del self._places[PLACES:]
 
     def evidence(self, sources: tuple[str, ...]) -> tuple[Evidence, ...]:
         """Return the wrong call of up to eight connections, that of the shown one first."""
         first = _place(self.shown, self.hit)
-        if first is None:
-            return ()
         others = [place for place in self._places if place[0] != first[0]]
         return tuple(
             Evidence(source=source_name(sources, source), line=line, text=text)
@@ -162,9 +158,7 @@ class Fold:
         )
 
 
-def _place(judged: Judged, hit: Hit) -> Place | None:
-    if hit.call is None:
-        return None
+def _place(judged: Judged, hit: Hit) -> Place:
     return (int(judged.connection.id[1:]), *mark_of(judged, hit.call))
 
 

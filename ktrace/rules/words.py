@@ -13,6 +13,7 @@ _BECAME: tuple[tuple[Outcome, str], ...] = (
     ("ulp-only", "got the ULP but no keys"),
     ("not-connected", "never came up, so no TLS was lost"),
     ("unknown", "went on out of this trace's sight"),
+    ("none", "only listened"),
 )
 
 
