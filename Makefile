@@ -7,7 +7,7 @@ PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench install uninstall clean
+.PHONY: help demo test lint docs bench install uninstall clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -23,6 +23,9 @@ lint: $(VENV)/.with-lint  ## style and types, of the tests too
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/.with-nothing  ## write the pages of docs/findings and the JSON Schema from the code
+	$(VENV)/bin/python tools/generate.py
 
 bench: $(VENV)/.with-bench  ## speed and memory on a generated log (ARGS="--lines N")
 	$(VENV)/bin/python -m tests.bench.bench $(ARGS)
