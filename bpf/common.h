@@ -17,8 +17,11 @@
 #define TCP_CLOSE_WAIT_ 8
 #define TCP_LISTEN_ 10
 
+#define AF_UNSPEC_ 0
 #define AF_INET_ 2
 #define AF_INET6_ 10
+#define FAMILY_UNREADABLE 0xffff
+#define MSG_PEEK_ 2
 #define SOL_SOCKET_ 1
 #define SO_ERROR_ 4
 #define SOL_TCP_ 6
@@ -44,7 +47,7 @@
 #define S_TOLD 2
 #define S_FASTOPEN 4 /* TCP_FASTOPEN_CONNECT: connect() = 0 and POLLOUT prove nothing */
 #define S_CLOSED 8
-#define S_SEEN_CONNECT 16
+#define S_SEEN_CONNECT 16 /* or its accept(): all that led here is known */
 
 struct kt_sockinfo {
 	__u32 ino;

@@ -135,15 +135,17 @@ INLINE int on_enter_connect(ENTER_CONTEXT *ctx)
 	struct kt_sock s = {};
 	struct kt_sockinfo *info;
 	struct kt_record *r;
-	__u16 family = 0;
+	__u16 family = FAMILY_UNREADABLE;
 
 	if (!kt_traced())
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s))
 		return 0;
+	bpf_probe_read_user(&family, sizeof(family), (void *)ARG(ctx, 1));
+	p.arg0 = family;
 	info = ensure_sock(&s);
-	if (info) {
+	if (info && family != AF_UNSPEC_) {
 		/* A connect() in any other state only asks how an earlier one goes. */
 		if (s.state == TCP_CLOSE_)
 			info->flags = (info->flags & S_FASTOPEN) | S_INFLIGHT | S_SEEN_CONNECT;
@@ -156,13 +158,12 @@ INLINE int on_enter_connect(ENTER_CONTEXT *ctx)
 		return 0;
 	put(r, &s);
 	r->fd = p.fd;
+	r->arg0 = family;
 	/* The address asked for, in place of the socket's own, which it has not got yet. */
-	bpf_probe_read_user(&family, sizeof(family), (void *)ARG(ctx, 1));
 	if (family == AF_INET_ || family == AF_INET6_) {
 		__u16 port = 0;
 
 		bpf_probe_read_user(&port, sizeof(port), (void *)(ARG(ctx, 1) + 2));
-		r->arg0 = family;
 		r->dport = __builtin_bswap16(port);
 		if (family == AF_INET_)
 			bpf_probe_read_user(r->daddr, 4, (void *)(ARG(ctx, 1) + 4));
@@ -189,7 +190,10 @@ INLINE void exit_connect(struct kt_pending *p, long ret)
 	if (!s.sk)
 		s.sk = p->sk;
 	info = s.sk ? known_sock(&s) : 0;
-	if (info && !connect_goes_on(ret)) {
+	if (info && p->arg0 == AF_UNSPEC_) {
+		if (ret == 0)
+			info->flags &= S_FASTOPEN; /* disconnected: all begins anew */
+	} else if (info && !connect_goes_on(ret)) {
 		if (ret != 0 && ret != -EISCONN_)
 			info->flags &= ~S_INFLIGHT;
 		else if (!(info->flags & S_FASTOPEN))
@@ -202,6 +206,7 @@ INLINE void exit_connect(struct kt_pending *p, long ret)
 	r->fd = p->fd;
 	r->result = ret;
 	r->state = p->state;
+	r->arg0 = p->arg0;
 	r->arg1 = s.state;
 	kt_submit(r);
 }
@@ -228,8 +233,8 @@ INLINE void exit_accept(struct kt_pending *p, long ret)
 	if (ret < 0 || !kt_accepted(p, ret, &s))
 		return;
 	info = ensure_sock(&s);
-	if (info && s.state != TCP_SYN_RECV_)
-		info->flags |= S_TOLD;
+	if (info)
+		info->flags |= S_SEEN_CONNECT | (s.state == TCP_SYN_RECV_ ? 0 : S_TOLD);
 	r = start_record(p->call, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
 	if (!r)
 		return;
@@ -474,6 +479,8 @@ INLINE void exit_asking(struct kt_pending *p, long ret)
 		bpf_probe_read_user(&state, 1, (void *)p->pointer);
 		value = state;
 	}
+	if (info && ret >= 0 && p->call == KT_READ)
+		info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
 	if (info && ret == 0) {
 		if (p->call == KT_GETPEERNAME ||
 		    (p->call == KT_TCP_INFO && value == TCP_ESTABLISHED_))
@@ -490,6 +497,23 @@ INLINE void exit_asking(struct kt_pending *p, long ret)
 	r->arg0 = value;
 	r->state = p->state;
 	kt_submit(r);
+}
+
+/* A look at data that leaves it there is the one read that no counter of the socket shows. */
+INLINE int on_enter_peek(ENTER_CONTEXT *ctx, __u32 flags)
+{
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+
+	if (!(flags & MSG_PEEK_) || !kt_traced())
+		return 0;
+	p.fd = ARG(ctx, 0);
+	if (!in_flight(p.fd, &s))
+		return 0;
+	p.sk = s.sk;
+	p.state = s.state;
+	begin(&p, KT_READ);
+	return 0;
 }
 
 INLINE int on_enter_close(ENTER_CONTEXT *ctx)
@@ -515,6 +539,7 @@ INLINE int on_enter_close(ENTER_CONTEXT *ctx)
 		return 0;
 	put(r, &s);
 	r->fd = fd;
+	r->arg0 = kt_others_hold(fd);
 	kt_submit(r);
 	return 0;
 }

@@ -353,6 +353,40 @@ INLINE __u64 kt_sock_of(__s32 fd)
 	return file ? (__u64)sock_of_file(file, &inode) : 0;
 }
 
+/*
+ * Whether the file has holders besides this descriptor: others of its kind, a process it was sent to, or
+ * a message it still travels in.  The count has lived in two places.
+ */
+struct file_ref___since_6_13 {
+	struct {
+		long counter;
+	} refcnt;
+} CORE;
+
+struct file___since_6_13 {
+	struct file_ref___since_6_13 f_ref; /* counts from 0 */
+} CORE;
+
+struct file___before {
+	struct {
+		long counter;
+	} f_count;
+} CORE;
+
+INLINE __u32 kt_others_hold(__s32 fd)
+{
+	struct file *file = file_of(fd);
+	struct file___since_6_13 *now = (void *)file;
+	struct file___before *before = (void *)file;
+	long count = 1;
+
+	if (bpf_core_field_exists(now->f_ref))
+		count = BPF_CORE_READ(now, f_ref.refcnt.counter) + 1;
+	else if (bpf_core_field_exists(before->f_count))
+		count = BPF_CORE_READ(before, f_count.counter);
+	return count > 1;
+}
+
 INLINE int kt_accepted(struct kt_pending *p, long fd, struct kt_sock *s)
 {
 	return kt_walk(fd, s);
@@ -392,7 +426,8 @@ INLINE int kt_moved_data(const struct kt_sock *s)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)s->sk;
 	__u32 written, unread_from;
-	int fin = s->state != TCP_ESTABLISHED_ && s->state != TCP_CLOSE_WAIT_;
+	int fin = s->state != TCP_ESTABLISHED_ && s->state != TCP_CLOSE_WAIT_ &&
+		  s->state != TCP_SYN_RECV_;
 
 	if (s->mptcp || s->state == TCP_SYN_SENT_)
 		return 0;
@@ -486,6 +521,8 @@ ENTER(poll, on_enter_wait(ctx, KT_POLL))
 ENTER(ppoll, on_enter_wait(ctx, KT_PPOLL))
 ENTER(select, on_enter_wait(ctx, KT_SELECT))
 ENTER(pselect6, on_enter_wait(ctx, KT_PSELECT6))
+ENTER(recvfrom, on_enter_peek(ctx, ARG(ctx, 3)))
+ENTER(recvmsg, on_enter_peek(ctx, ARG(ctx, 2)))
 ENTER(io_uring_enter, on_enter_io_uring(ctx))
 
 #define LEAVE(name)                                             \

@@ -49,7 +49,11 @@ def order_of(connection: Tracked, attempt: Attempt, covers: Covers) -> Ordering 
 
 def ordering_of(connection: Tracked, covers: Covers) -> tuple[Ordering | None, Attempt | None]:
     """Return the worst order among the attempts, and the first attempt that shows it."""
-    orders = [(order, attempt) for attempt in connection.attempts if (order := order_of(connection, attempt, covers))]
+    orders = [
+        (order, attempt)
+        for attempt in connection.attempts
+        if (order := order_of(connection, attempt, covers))
+    ]
     for worst in WORST_FIRST:
         for order, attempt in orders:
             if order == worst:
@@ -70,7 +74,9 @@ def outcome_of(connection: Tracked, covers: Covers) -> Outcome:
         return "not-connected"
     if _failed(connection):
         return "fallback"
-    if connection.ulp_ok or (connection.attempts and all(is_benign(connection, a) for a in connection.attempts)):
+    if connection.ulp_ok or (
+        connection.attempts and all(is_benign(connection, a) for a in connection.attempts)
+    ):
         return "ulp-only"
     if connection.has_ktls:
         return "unknown"  # a call that never returned
@@ -79,13 +85,18 @@ def outcome_of(connection: Tracked, covers: Covers) -> Outcome:
 
 def _installed(connection: Tracked, direction: str) -> bool:
     # EBUSY: this direction was installed before, even if the trace does not show when
-    return any(key.detail.direction == direction and key.result in ("ok", "EBUSY") for key in connection.keys)
+    return any(
+        key.detail.direction == direction and key.result in ("ok", "EBUSY")
+        for key in connection.keys
+    )
 
 
 def never_came_up(connection: Tracked, covers: Covers) -> bool:
     """Tell a connect that failed, or a socket that was closed with nothing to show that it ever came up."""
     if connection.accepted or connection.before_trace or connection.proved:
         return False
+    if connection.established_ns is not None:
+        return False  # live: the kernel made the transition, whoever was told
     if connection.failure is not None:
         return True
     if not connection.closed or connection.limits:
@@ -105,6 +116,7 @@ def recovered(connection: Tracked) -> bool:
 
 def _failed(connection: Tracked) -> bool:
     ulp_failed = not connection.ulp_ok and any(
-        attempt.result not in (None, "ok") and not is_benign(connection, attempt) for attempt in connection.attempts
+        attempt.result not in (None, "ok") and not is_benign(connection, attempt)
+        for attempt in connection.attempts
     )
     return ulp_failed or any(key.result not in (None, "ok") for key in connection.keys)

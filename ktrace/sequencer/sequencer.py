@@ -74,6 +74,7 @@ class Sequencer:
         self._in_flight: dict[int, Tracked] = {}
         self._by_sock: dict[int, Tracked] = {}
         self._sent: list[Open] = []
+        self._held: dict[int, Tracked] = {}
         self._handlers: dict[Kind, Callable[[Event], None]] = {
             Kind.SOCKET: self._socket,
             Kind.SOCKETPAIR: self._pair,
@@ -229,6 +230,8 @@ class Sequencer:
         if known is not None and not known.ended:
             # live: the kernel's socket is known; the descriptor came by a way that was not seen
             self._processes.open(event.tid, event.fd, known, cloexec=False)
+            if self._held.pop(known.number, None) is not None:
+                known.refs -= 1
             return known
         tracked = self._new(event, event.fd)
         tracked.before_trace = True
@@ -304,7 +307,10 @@ class Sequencer:
         if event.phase is Phase.END or event.fd is None or event.errno == "EBADF":
             return
         found = self._processes.get(event.tid, event.fd)
-        if isinstance(found, Tracked) and found.refs == 1:
+        if isinstance(found, Tracked) and found.refs == 1 and _held_elsewhere(event):
+            found.refs += 1  # live: on its way to somebody, who takes it over or lets it end
+            self._held[found.number] = found
+        elif isinstance(found, Tracked) and found.refs == 1:
             after = AFTER_CLOSE.get(found.state, "CLOSE") if found.state != "UNKNOWN" else "UNKNOWN"
             self._keep(found, Row(event, found.state, after))
             found.state = after
@@ -814,6 +820,10 @@ class Sequencer:
         ):
             tracked.established_ns = event.start_ns
         self._keep(tracked, Row(event, before, detail.new, True))
+        if detail.new == "CLOSE" and self._held.pop(tracked.number, None) is not None:
+            tracked.refs -= 1
+            if tracked.refs <= 0:
+                self._released(tracked)
 
 
 def result_of(event: Event) -> str | None:
@@ -836,6 +846,11 @@ def _returned_fd(event: Event) -> bool:
         and event.result is not None
         and event.result >= 0
     )
+
+
+def _held_elsewhere(event: Event) -> bool:
+    """Tell whether the probe saw other holders of a descriptor that is closed."""
+    return isinstance(event.detail, IntDetail) and event.detail.value > 0
 
 
 def _says_inet(event: Event) -> bool:

@@ -54,6 +54,8 @@ SYSCALLS = (
     Syscall("ppoll", "poll", "wait"),
     Syscall("select", "select", "wait"),
     Syscall("pselect6", "select", "wait"),
+    Syscall("recvfrom", "asking", "io"),
+    Syscall("recvmsg", "asking", "io"),
     Syscall("io_uring_enter", None, "wait"),
 )
 # What the programs of either loader hang on, in the order of attaching: exits before entries, so

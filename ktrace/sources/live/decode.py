@@ -60,6 +60,7 @@ class Decoder:
             Kind.CLOSE_RANGE: lambda r: CloseRangeDetail(
                 r.arg0, r.arg1, bool(r.aux_ns & 4), bool(r.aux_ns & 2)
             ),
+            Kind.CLOSE: lambda r: IntDetail(r.arg0),
             Kind.SHUTDOWN: lambda r: IntDetail(r.arg0),
             Kind.DUP: _dup_detail,
             Kind.SETFD: lambda r: IntDetail(int(bool(r.flags & layout.CLOEXEC))),
@@ -202,6 +203,8 @@ def _socket_detail(r: Record) -> SocketDetail:
 
 
 def _connect_detail(r: Record) -> Endpoint | None:
+    if r.arg0 == _socket.AF_UNSPEC:
+        return Endpoint("AF_UNSPEC")
     if r.phase == Phase.BEGIN:
         return _endpoint(r.arg0, r.daddr, r.dport)
     return _endpoint(r.family, r.daddr, r.dport) if r.dport else None

@@ -44,7 +44,7 @@ CALLS = (
     Call(24, "KT_PPOLL", "ppoll", Kind.WAIT),
     Call(25, "KT_SELECT", "select", Kind.WAIT),
     Call(26, "KT_PSELECT6", "pselect6", Kind.WAIT),
-    Call(27, "KT_READ", "read", Kind.READ),
+    Call(27, "KT_READ", "recv", Kind.READ),
     Call(28, "KT_WRITE", "write", Kind.WRITE),
     Call(29, "KT_CLONE", "clone", Kind.CLONE),
     Call(30, "KT_EXEC", "execve", Kind.EXEC),
