@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "check": LEAVES | {"analysis", "statistics", "tally", "timelines"},
     "doctor": LEAVES | {"resources", "sources"},
     "api": {"analysis", "findings", "reporters", "tables"},
-    "pytest_plugin": LEAVES | {"analysis", "api", "check"},
+    "pytest_plugin": LEAVES | {"analysis", "api", "check", "recording", "rules"},
     "cli": LEAVES
     | {"analysis", "check", "doctor", "recording", "reporters", "rules", "sources", "timelines"},
 }
