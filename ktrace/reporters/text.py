@@ -33,6 +33,8 @@ def render(report: Report, *, color: bool = False, width: int = 80, unicode: boo
         paper.gap()
         write_finding(paper, finding)
     paper.gap()
+    if _needs_legend(report.findings):
+        paper.line("~ is inferred from calls")
     # One line whatever the width: it is there to be found by scripts.
     paper.line(paper.spell(last_line(report)))
     return str(paper)
@@ -45,6 +47,13 @@ def render_connection(
     paper = Paper(color=color, width=width, unicode=unicode)
     write_timeline(paper, connection)
     return str(paper)
+
+
+def _needs_legend(findings: tuple[Finding, ...]) -> bool:
+    """Return whether states are marked as inferred and no finding says what the mark means."""
+    if any(note.startswith("~") for finding in findings for note in finding.notes):
+        return False
+    return any(row.basis == "inferred" for finding in findings for row in finding.rows)
 
 
 def _write_summary(paper: Paper, report: Report) -> None:

@@ -28,12 +28,14 @@ class Rule(ABC):
 
     `severity` is the worst it can have.  `explains_missing_ulp`: key installs that failed because
     the ULP was missing are a consequence of this rule's finding and get none of their own.
+    `rests_on_state`: the finding says that a TCP state was wrong, so it matters how that is known.
     """
 
     code: ClassVar[str]
     name: ClassVar[str]
     severity: ClassVar[Severity]
     explains_missing_ulp: ClassVar[bool] = False
+    rests_on_state: ClassVar[bool] = False
 
     @classmethod
     def manual(cls) -> str:

@@ -79,7 +79,7 @@ def _finding(rule: ConnectionRule, fold: Fold, trace: TraceFacts) -> Finding:
         why=words.why,
         help=words.help,
         outcome=words.outcome,
-        notes=_notes(words, fold, rows, trace),
+        notes=_notes(rule, words, fold, rows, trace),
         who=who(fold.shown, trace),
         rows=rows,
         stack=_stack(fold),
@@ -95,13 +95,17 @@ def _stack(fold: Fold) -> tuple[str, ...] | None:
 
 
 def _notes(
-    words: Words, fold: Fold, rows: tuple[EvidenceRow, ...], trace: TraceFacts
+    rule: ConnectionRule,
+    words: Words,
+    fold: Fold,
+    rows: tuple[EvidenceRow, ...],
+    trace: TraceFacts,
 ) -> tuple[str, ...]:
     notes = list(words.notes)
     if fold.cause == _OTHER_CAUSES:
         notes.append(f"more than {MOST_CAUSES} causes: the rest are folded here, one is shown")
     inferred: Basis = "inferred"
-    if trace.kind == "strace" and any(row.basis == inferred for row in rows):
+    if rule.rests_on_state and any(row.basis == inferred for row in rows):
         pid = fold.shown.connection.pid
         target = f"--pid {pid}" if pid > 0 else "-- COMMAND"
         notes.append(f"~ is inferred from calls; `sudo ktrace live {target}` observes it")

@@ -43,6 +43,7 @@ class UlpAfterClose(ConnectionRule):
     code = "KT104"
     name = "ulp-after-close"
     severity = "note"
+    rests_on_state = True
     explains_missing_ulp = True
 
     def hits(self, judged: Judged) -> Iterator[Hit]:

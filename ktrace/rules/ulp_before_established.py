@@ -58,6 +58,7 @@ class UlpBeforeEstablished(ConnectionRule):
     code = "KT101"
     name = "ulp-before-established"
     severity = "error"
+    rests_on_state = True
     explains_missing_ulp = True
 
     def hits(self, judged: Judged) -> Iterator[Hit]:

@@ -66,6 +66,7 @@ class UlpOnUnconnectedSocket(ConnectionRule):
     code = "KT103"
     name = "ulp-on-unconnected-socket"
     severity = "warning"
+    rests_on_state = True
     explains_missing_ulp = True
 
     def hits(self, judged: Judged) -> Iterator[Hit]:

@@ -50,6 +50,7 @@ class UlpUnorderedWithConnect(ConnectionRule):
     code = "KT102"
     name = "ulp-unordered-with-connect"
     severity = "warning"
+    rests_on_state = True
 
     def hits(self, judged: Judged) -> Iterator[Hit]:
         if judged.connection.ordering == "unordered":

@@ -10,16 +10,18 @@ _TOWARDS = {"client": "->", "server": "<-"}
 def who(judged: Judged, trace: TraceFacts) -> str:
     """Return "c1  client -> 10.1.0.3:4043   fd 156 of pid 3947, created at line 1"."""
     connection = judged.connection
-    return (
-        f"{connection.id}  {_side(connection)}   {_socket(connection)}, {_created(judged, trace)}"
-    )
+    before = judged.facts.opened is None or "before-trace" in judged.facts.limits
+    created = "opened before the trace" if before else _created(judged, trace)
+    return f"{connection.id}  {_side(connection, before)}   {_socket(connection)}, {created}"
 
 
-def _side(connection: Connection) -> str:
+def _side(connection: Connection, before: bool) -> str:
     if connection.role == "listener":
         return f"listener {connection.local}" if connection.local else "listener"
-    arrow = _TOWARDS.get(connection.role, "--")
-    return f"{connection.role} {arrow} {connection.peer or 'unknown peer'}"
+    arrow = _TOWARDS.get(connection.role)
+    if arrow is not None:
+        return f"{connection.role} {arrow} {connection.peer or 'unknown peer'}"
+    return f"{connection.peer or 'unknown peer'} (role unknown)" if before else "never connected"
 
 
 def _socket(connection: Connection) -> str:
@@ -31,9 +33,7 @@ def _socket(connection: Connection) -> str:
 
 def _created(judged: Judged, trace: TraceFacts) -> str:
     opened = judged.facts.opened
-    if opened is None or "before-trace" in judged.facts.limits:
-        return "opened before the trace"
-    if opened.line is None:
+    if opened is None or opened.line is None:
         return "created in the capture"
     name = source_name(trace.sources, opened.source)
     other = f" of {name}" if opened.source != judged.facts.source and name else ""
