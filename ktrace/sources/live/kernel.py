@@ -89,7 +89,7 @@ SYSCALLS = {
     },
 }
 
-MAP_LOOKUP, MAP_UPDATE, OBJ_INFO, RAW_TRACEPOINT_OPEN = 1, 2, 15, 17
+MAP_LOOKUP, MAP_UPDATE, PROG_GET_NEXT_ID, OBJ_INFO, RAW_TRACEPOINT_OPEN = 1, 2, 11, 15, 17
 PROG_INFO_SIZE, PROG_INFO_MISSES = 232, 208  # struct bpf_prog_info, .recursion_misses
 
 PERF_TYPE_TRACEPOINT = 2
@@ -152,6 +152,14 @@ def recursion_misses(program: int) -> int:
     info = ctypes.create_string_buffer(PROG_INFO_SIZE)
     bpf(OBJ_INFO, struct.pack("=IIQ", program, PROG_INFO_SIZE, ctypes.addressof(info)))
     return int.from_bytes(info.raw[PROG_INFO_MISSES : PROG_INFO_MISSES + 8], "little")
+
+
+def next_program(after: int) -> int:
+    """Return the id of the kernel's next loaded program; OSError (ENOENT) after the last."""
+    buffer = ctypes.create_string_buffer(struct.pack("=III", after, 0, 0), 12)
+    _call(_NUMBERS[architecture()]["bpf"], PROG_GET_NEXT_ID, buffer, 12)
+    following: int = struct.unpack("=III", buffer.raw)[1]
+    return following
 
 
 def attach_raw_tracepoint(program: int, name: str) -> int:
