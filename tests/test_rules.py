@@ -52,6 +52,19 @@ CASES = [
     Case("raced, fell back", [raced()], {"KT101": "error"}),
     Case("raced, never came up", [raced(outcome="not-connected")], {"KT101": "warning"}),
     Case("raced, tried again", [retried()], {"KT101": "note"}),
+    Case(
+        "raced, tried again, and the keys were refused",
+        [
+            Socket()
+            .connect()
+            .ulp("ENOTCONN")
+            .writable()
+            .ulp()
+            .key("tx", "EINVAL")
+            .judged("fallback", "raced", recovered=True)
+        ],
+        {"KT101": "error", "KT204": "error"},
+    ),
     Case("worst of three", [retried(1), raced(2, "not-connected"), raced(3)], {"KT101": "error"}),
     Case("two of three", [retried(1), raced(2, "not-connected")], {"KT101": "warning"}),
     Case(

@@ -122,6 +122,7 @@ def shortened(text: str, size: int, dots: str) -> str:
     if width_of(text) <= size:
         return text
     keep = max(0, size - len(dots))
+    text = text[:keep]
     while text and width_of(text) > keep:
         text = text[:-1]
     return text + dots

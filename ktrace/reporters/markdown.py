@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from ktrace.findings import Evidence, Finding, Peer, Report
 from ktrace.reporters.text import MOST_PEERS, last_line, summary_rows
-from ktrace.reporters.text_finding import place, result_of, state_of
+from ktrace.reporters.text_finding import place
+from ktrace.reporters.text_rows import result_of, state_of
 from ktrace.wording import clean, id_runs, interval, percent, plural
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&@])")
@@ -111,7 +112,7 @@ def _connection(finding: Finding) -> str:
             "" if row.line is None else str(row.line),
             _cell_code(row.text),
             escape(result_of(row)),
-            escape(state_of(row.state, row.basis)),
+            escape(state_of(row)),
         )
         for row in finding.rows
     ]

@@ -1,8 +1,9 @@
 """One finding as text: what, where, who, the calls that show it, why, what came of it, the fix."""
 
-from ktrace.findings import Evidence, EvidenceRow, Finding, TimelineRow
+from ktrace.findings import Evidence, Finding
 from ktrace.reporters.layout import Paper
-from ktrace.wording import duration, id_runs, plural
+from ktrace.reporters.text_rows import write_rows
+from ktrace.wording import id_runs, plural
 
 MOST_FRAMES = 6
 _MARK = {"error": "raced", "warning": "luck", "note": "bold"}
@@ -36,9 +37,11 @@ def _write_connection(paper: Paper, finding: Finding) -> None:
         who = f"shown: {who}"
     paper.wrap(who, indent="  ", hanging="      ")
     paper.gap()
-    write_rows(paper, finding.rows, _MARK[finding.severity])
+    marks = [row.marked for row in finding.rows]
+    styles = [_MARK[finding.severity] if mark else "" for mark in marks]
+    write_rows(paper, finding.rows, styles, marks)
     if finding.stack:
-        _write_stack(paper, finding.stack)
+        write_stack(paper, finding.stack[:MOST_FRAMES])
     paper.gap()
 
 
@@ -55,62 +58,8 @@ def place(evidence: Evidence) -> str:
     return evidence.source if evidence.line is None else f"{evidence.source}:{evidence.line}"
 
 
-def write_rows(paper: Paper, rows: tuple[EvidenceRow, ...], style: str) -> None:
-    """Add evidence rows; columns that say nothing here (no lines, no times) are left out."""
-    columns = _columns(rows)
-    if not rows:
-        return
-    paper.table(
-        list(columns),
-        list(zip(*columns.values(), strict=True)),
-        right=[at for at, name in enumerate(columns) if name in ("line", "time", "thread")],
-        elastic=list(columns).index("call"),
-        styles=[style if row.marked else "" for row in rows],
-    )
-
-
-def _columns(rows: tuple[EvidenceRow, ...]) -> dict[str, list[str]]:
-    columns: dict[str, list[str]] = {" ": [">" if row.marked else " " for row in rows]}
-    if any(row.line is not None for row in rows):
-        columns["line"] = ["" if row.line is None else str(row.line) for row in rows]
-    times = relative_times([row.time for row in rows])
-    if any(times):
-        columns["time"] = times
-    if len({row.tid for row in rows}) > 1:
-        columns["thread"] = ["-" if row.tid is None else str(row.tid) for row in rows]
-    columns["call"] = [row.text for row in rows]
-    columns["result"] = [result_of(row) for row in rows]
-    columns["TCP state"] = [state_of(row.state, row.basis) for row in rows]
-    return columns
-
-
-def relative_times(times: list[float | None]) -> list[str]:
-    """Return times from the first one on; empty where the trace has none."""
-    known = [time for time in times if time is not None]
-    if not known:
-        return ["" for _ in times]
-    first = known[0]
-    return ["" if time is None else _offset(time - first) for time in times]
-
-
-def _offset(seconds: float) -> str:
-    us = round(seconds * 1e6, 1)
-    return f"{'+' if us > 0 else ''}{duration(us)}" if us else "0"
-
-
-def result_of(row: EvidenceRow | TimelineRow) -> str:
-    """Return what a call gave back; a count of ready descriptors says less than their names."""
-    if row.result is None:
-        return "" if row.tid is None else "(no return)"  # no thread: a state change, not a call
-    told = " -> " in row.text and (row.result.isdigit() or row.result == "ok")
-    return "" if told else row.result
-
-
-def state_of(state: str, basis: str) -> str:
-    return state if basis == "observed" else f"{state} ~"
-
-
-def _write_stack(paper: Paper, stack: tuple[str, ...]) -> None:
-    for index, frame in enumerate(stack[:MOST_FRAMES]):
+def write_stack(paper: Paper, stack: tuple[str, ...]) -> None:
+    """Add the calling code of an attempt, innermost first."""
+    for index, frame in enumerate(stack):
         label = "called from" if index == 0 else ""
         paper.wrap(f"{label:<11} {frame}", indent="  ", hanging=" " * 16)

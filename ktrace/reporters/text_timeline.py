@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from ktrace.findings import Connection, TimelineRow
+from ktrace.findings import Connection
 from ktrace.reporters.layout import Paper
-from ktrace.reporters.text_finding import relative_times, result_of, state_of
+from ktrace.reporters.text_finding import write_stack
+from ktrace.reporters.text_rows import is_ktls, write_rows
 from ktrace.wording import duration, plural
 
 _ARROW = {"client": " -> ", "server": " <- "}
@@ -16,6 +17,8 @@ def write_timeline(paper: Paper, connection: Connection) -> None:
     paper.wrap(f"{connection.id}: {_who(connection)}", hanging="    ", head="bold")
     for label, text in _facts(connection):
         paper.wrap(f"{label:<9} {text}", indent="  ", hanging=" " * 12)
+    for attempt in connection.ulp:
+        write_stack(paper, attempt.stack or ())
     paper.gap()
     _write_calls(paper, connection)
     if connection.omitted:
@@ -41,52 +44,22 @@ def _facts(connection: Connection) -> Iterator[tuple[str, str]]:
         yield "order", f"{connection.ordering}{recovered}"
     if connection.margin_us is not None:
         yield "margin", _margin(connection.margin_us, connection.margin_basis)
-    for attempt in connection.ulp:
-        if attempt.stack:
-            yield "from", "\n".join(attempt.stack[:1])
 
 
 def _margin(margin: float, basis: str | None) -> str:
     """Say how far the ULP was from ESTABLISHED; a bound where it is inferred."""
+    if basis == "inferred" and not margin:
+        return "not known: the ULP's own success is the first proof of ESTABLISHED"
     side = "before" if margin < 0 else "after"
     bound = "" if basis == "observed" else ("at most " if margin < 0 else "at least ")
     return f"the ULP came {bound}{duration(abs(margin))} {side} ESTABLISHED ({basis})"
 
 
-def _state(row: TimelineRow) -> str:
-    """Return the state a kTLS call met; for other calls what they led to or told."""
-    met = row.call == "setsockopt" and ("TCP_ULP" in row.text or "SOL_TLS" in row.text)
-    return row.state_before if met else row.state_after
-
-
 def _write_calls(paper: Paper, connection: Connection) -> None:
-    rows = connection.timeline
-    if not rows:
-        return
-    columns: dict[str, list[str]] = {}
-    if any(row.line is not None for row in rows):
-        columns["line"] = ["" if row.line is None else str(row.line) for row in rows]
-    times = relative_times([row.time for row in rows])
-    if any(times):
-        columns["time"] = times
-    if len({row.tid for row in rows}) > 1:
-        columns["thread"] = ["-" if row.tid is None else str(row.tid) for row in rows]
-    columns["call"] = [row.text for row in rows]
-    columns["result"] = [result_of(row) for row in rows]
-    if paper.width >= 100 and any(row.duration_us is not None for row in rows):
-        columns["took"] = [
-            "" if row.duration_us is None else duration(row.duration_us) for row in rows
-        ]
-    columns["TCP state"] = [state_of(_state(row), row.basis) for row in rows]
-    deciding = {(a.line, a.time) for a in connection.ulp}
+    attempts = {(attempt.line, attempt.time) for attempt in connection.ulp}
     style = _STYLE.get(connection.ordering or "", "")
-    paper.table(
-        list(columns),
-        list(zip(*columns.values(), strict=True)),
-        right=[at for at, name in enumerate(columns) if name in ("line", "time", "thread", "took")],
-        elastic=list(columns).index("call"),
-        styles=[
-            style if (row.line, row.time) in deciding and "TCP_ULP" in row.text else ""
-            for row in rows
-        ],
-    )
+    styles = [
+        style if is_ktls(row) and (row.line, row.time) in attempts else ""
+        for row in connection.timeline
+    ]
+    write_rows(paper, connection.timeline, styles)

@@ -79,9 +79,10 @@ class UlpBeforeEstablished(ConnectionRule):
 
 
 def _severity(judged: Judged) -> Severity:
-    if judged.connection.recovered:
-        return "note"
-    return "warning" if judged.connection.outcome == "not-connected" else "error"
+    connection = judged.connection
+    if connection.outcome == "not-connected":
+        return "warning"
+    return "note" if connection.recovered and connection.outcome != "fallback" else "error"
 
 
 def _tried_again(fold: Fold) -> str:
