@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ktrace.events import FAMILIES
 from ktrace.findings import (
     SCHEMA,
     Connection,
@@ -21,19 +22,7 @@ from ktrace.rules import FindingFolder
 from ktrace.tally import Tally
 from ktrace.timelines import Facts, Judged, Place, TraceFacts
 
-ALL = (
-    "socket",
-    "connect",
-    "accept",
-    "listen",
-    "setsockopt",
-    "getsockopt",
-    "close",
-    "dup",
-    "wait",
-    "io",
-    "process",
-)
+ALL = FAMILIES
 PEER = "10.1.0.3:4043"
 TLS_1_2, TLS_1_3 = 0x0303, 0x0304
 GCM_128, GCM_256 = 51, 52

@@ -12,7 +12,7 @@ connections never came up anyway, and a note where every program tried again wit
 
 The kernel attaches the tls ULP only to a socket in ESTABLISHED. `connect()` on a non-blocking
 socket (or a blocking one with a send timeout) returns EINPROGRESS while the socket is in
-SYN_SENT, and stays there for a round trip. A program that sets the ULP in that time is refused,
+SYN_SENT, where it stays for a round trip. A program that sets the ULP in that time is refused,
 and most go on without kernel TLS and without a word: no sendfile, no offload to the card, more
 copies, more CPU.
 
