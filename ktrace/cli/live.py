@@ -150,9 +150,10 @@ class Run:
         session = Session(loaded, self._wanted, self._ring)
         try:
             privileges.drop()
-            _say(header, passed_over, self._wanted)
-            session.deadline = None if duration is None else time.monotonic() + duration
-            report = self._analyse(session, header, writer)
+            with _Signals(lambda number: self._interrupted(session, number)):
+                _say(header, passed_over, self._wanted)
+                session.deadline = None if duration is None else time.monotonic() + duration
+                report = self._analyse(session, header, writer)
         finally:
             session.close()
             if self._metrics is not None:
@@ -167,8 +168,7 @@ class Run:
         if sys.stderr.isatty() and not self._output.streams:
             self._table = LiveTable(sys.stderr)
         session.on_turn = lambda: self._turn(trace)
-        with _Signals(lambda number: self._interrupted(session, number)):
-            analysis.run(trace.events(), trace, trace.consumed_by)
+        analysis.run(trace.events(), trace, trace.consumed_by)
         if self._table is not None:
             self._table.close()
         losses = session.losses

@@ -42,7 +42,8 @@ class Drainer:
     def stop(self) -> None:
         """Stop the thread and take what is left in the ring."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._turn()
 
     def _run(self) -> None:
