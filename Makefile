@@ -7,7 +7,7 @@ PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs bench install uninstall clean
+.PHONY: help demo test test-live lint docs bench bench-live bpf install uninstall clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -19,6 +19,9 @@ demo: $(VENV)/.with-nothing  ## set up and analyse a real HAProxy log that lost 
 test: $(VENV)/.with-test  ## set up and run the tests (ARGS="-k name" for some)
 	$(PYTEST)
 
+test-live: $(VENV)/.with-test  ## capture real programs with eBPF and strace; needs root
+	$(PYTEST) tests/live -m live
+
 lint: $(VENV)/.with-lint  ## style and types, of the tests too
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -29,6 +32,12 @@ docs: $(VENV)/.with-nothing  ## write the pages of docs/findings and the JSON Sc
 
 bench: $(VENV)/.with-bench  ## speed and memory on a generated log (ARGS="--lines N")
 	$(VENV)/bin/python -m tests.bench.bench $(ARGS)
+
+bench-live: $(VENV)/.with-test  ## what a live capture costs, beside strace and bpftrace; needs root
+	$(VENV)/bin/python -m tests.live.bench $(ARGS)
+
+bpf:  ## build the probe (Debian: clang llvm libbpf-dev); the objects are committed
+	bpf/build
 
 install:  ## install for everyone under PREFIX (/usr/local), so that `sudo ktrace` works
 	tools/setup $(PREFIX)/lib/ktrace '.[live,parquet]'

@@ -1,0 +1,90 @@
+"""The probe's objects and layout: what was built is what is written, in C and in Python."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ktrace.resources import bpf_dir
+from ktrace.sources.live import attach, kernel, layout
+from ktrace.sources.live.ring import STRIDE
+
+BPF = bpf_dir()
+HEADER = (BPF / "ktrace.h").read_text()
+OBJECTS = ("probe.x86_64.o", "probe.aarch64.o")
+
+
+def constants(prefix: str) -> dict[str, int]:
+    """Return the numbers of the header: `KT_X = 1,` and `#define KT_X 0x1`."""
+    pattern = rf"(?:#define )?({prefix}\w+)(?: =)? (0x[0-9a-f]+|\d+)"
+    return {name: int(number, 0) for name, number in re.findall(pattern, HEADER)}
+
+
+def test_the_objects_were_built_from_these_sources() -> None:
+    lines = (BPF / "SOURCES.sha256").read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split() for line in lines)}
+    sources = {path.name for pattern in ("*.h", "*.bpf.c") for path in BPF.glob(pattern)}
+    assert set(listed) == sources
+    for name, expected in listed.items():
+        actual = hashlib.sha256((BPF / name).read_bytes()).hexdigest()
+        assert actual == expected, f"{name} changed: run `make bpf` and commit the objects"
+    for name in OBJECTS:
+        assert (BPF / name).read_bytes()[:4] == b"\x7fELF"
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+def test_a_new_build_gives_the_same_programs(tmp_path: Path) -> None:
+    for path in BPF.iterdir():
+        shutil.copy(path, tmp_path)
+    subprocess.run([tmp_path / "build"], check=True)
+    clang = subprocess.run(["clang", "--version"], capture_output=True, text=True, check=True)
+    if "version 14." not in clang.stdout:
+        pytest.skip("another compiler writes other code")
+    for name in OBJECTS:
+        assert (tmp_path / name).read_bytes() == (BPF / name).read_bytes()
+
+
+def test_every_call_has_the_same_number_on_both_sides() -> None:
+    in_header = constants("KT_")
+    in_python = {call.symbol: call.number for call in layout.CALLS}
+    assert in_python == {name: in_header[name] for name in in_python}
+    assert in_header["KT_CALLS"] == len(in_python) + 1
+
+
+def test_flags_and_sizes_agree() -> None:
+    flags = constants("KT_F_")
+    for name, value in flags.items():
+        assert getattr(layout, name.removeprefix("KT_F_")) == value
+    sizes = constants("KT_")
+    assert (sizes["KT_STACKS"], sizes["KT_STACK_BYTES"]) == (layout.STACKS, layout.STACK_BYTES)
+    assert sizes["KT_LAYOUT"] == layout.LAYOUT
+
+
+def test_the_record_has_the_size_that_the_compiler_gives_it(tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    source = tmp_path / "size.c"
+    source.write_text(
+        "#include <linux/types.h>\n#include <stdio.h>\n#include <stddef.h>\n"
+        f'#include "{BPF / "ktrace.h"}"\n'
+        'int main(void) { printf("%zu %zu %zu %zu", sizeof(struct kt_record),'
+        " offsetof(struct kt_record, call), sizeof(struct kt_config), sizeof(struct kt_counters));"
+        " return 0; }\n"
+    )
+    subprocess.run(["gcc", "-o", tmp_path / "size", source], check=True)
+    told = subprocess.run([tmp_path / "size"], capture_output=True, text=True, check=True).stdout
+    before_call = layout.RECORD.size - 4 - 3 * 16
+    expected = (layout.RECORD.size, before_call, layout.CONFIG.size, layout.COUNTERS.size)
+    assert told == "{} {} {} {}".format(*expected)
+    assert STRIDE % 8 == 0 and STRIDE & (STRIDE - 1) == 0, "no record is broken at the ring's end"
+
+
+def test_every_traced_call_has_a_number_where_the_architecture_has_the_call() -> None:
+    lacking = {"x86_64": set(), "aarch64": {"dup2", "epoll_wait", "poll", "select"}}
+    for machine, numbers in kernel.SYSCALLS.items():
+        missing = {call.name for call in attach.SYSCALLS} - set(numbers)
+        assert missing == lacking[machine]
+        assert max(numbers.values()) < constants("KT_")["KT_SYSCALLS"]
