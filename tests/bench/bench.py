@@ -101,7 +101,7 @@ def wrong(runs: dict[str, list[Measured]], truth: generate.Truth) -> list[str]:
     ours = {name: taken for name, taken in runs.items() if name.startswith("ktrace")}
     outputs = {m.output for taken in ours.values() for m in taken}
     problems = [] if len(outputs) == 1 else ["the reports of equal runs differ"]
-    said = f"{truth.fallback} of {truth.offloaded + truth.fallback} kTLS connections fell back"
+    said = f"{truth.fallback:,} of {truth.offloaded + truth.fallback:,} kTLS connections fell back"
     problems += [f"no report says: {said}"] if any(said not in text for text in outputs) else []
     return problems
 
