@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -186,6 +187,19 @@ def test_a_host_without_the_ulp_is_inconclusive_where_the_order_is_right(
 
 
 # Baselines
+
+
+def test_both_runs_may_come_through_pipes(check: Check, tmp_path: Path) -> None:
+    """What is read of a pipe to see what it holds must not be lost."""
+    paths = []
+    for name, log in (("new", BEFORE), ("old", AFTER)):
+        pipe = tmp_path / name
+        os.mkfifo(pipe)
+        threading.Thread(target=pipe.write_bytes, args=(log.read_bytes(),), daemon=True).start()
+        paths.append(pipe)
+    status, out, _ = check(paths[0], "--baseline", paths[1])
+    assert status == 1
+    assert "5 of 5 client connections raced" in out
 
 
 def test_a_report_of_an_earlier_run_is_a_baseline(check: Check, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Formats carry a version; one that this ktrace does not know is refused, never gu
 """
 
 import codecs
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +35,12 @@ class BaselineFile(msgspec.Struct, frozen=True):
 
 
 def is_json(path: str) -> bool:
-    """Tell a JSON document from a trace by its first character; no trace begins with a brace."""
+    """Tell a JSON document from a trace by its first character; no trace begins with a brace.
+
+    A pipe is a trace: what is read of it to look is gone.
+    """
+    if not os.path.isfile(path):
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(_SNIFF).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from typing import Any
+
+import msgspec
 
 from ktrace.check.counts import Counts, Group, RunCounts
 from ktrace.check.policy import Policy
@@ -13,14 +16,18 @@ from ktrace.findings import Evidence
 EVIDENCE_LINES = 8
 
 
-class Scoped:
+class Scoped(msgspec.Struct, frozen=True):
     """A policy key in one scope; `raw` counts the candidate, `counts` leaves out the excused."""
 
-    def __init__(self, scope: str | None, value: Any, raw: Counts, counts: Counts) -> None:
-        self.scope, self.value, self.raw, self.counts = scope, value, raw, counts
+    scope: str | None
+    value: Any
+    raw: Counts
+    counts: Counts
 
 
 class Case:
+    """One check; the rules read it and none changes it."""
+
     def __init__(
         self, policy: Policy, candidate: Run, baseline: Run | None, excuses: Excuses
     ) -> None:
@@ -78,8 +85,8 @@ class Case:
         self, connections: Iterable[str], codes: Iterable[str] | None = None
     ) -> tuple[Evidence, ...]:
         """Return the first evidence lines of the findings that name one of the connections."""
-        lines = self._evidence(frozenset(connections), None if codes is None else frozenset(codes))
-        return tuple(line for line, _ in zip(lines, range(EVIDENCE_LINES), strict=False))
+        named, listed = frozenset(connections), None if codes is None else frozenset(codes)
+        return tuple(islice(self._evidence(named, listed), EVIDENCE_LINES))
 
     def codes(self, connections: Iterable[str]) -> tuple[str, ...]:
         """Return the codes of the error and warning findings that name one of the connections."""
@@ -94,9 +101,9 @@ class Case:
 
     def _evidence(self, wanted: frozenset[str], codes: frozenset[str] | None) -> Iterator[Evidence]:
         for finding in self.candidate.details():
-            if (codes is None or finding.code in codes) and not wanted.isdisjoint(
-                finding.connections
-            ):
+            if codes is not None and finding.code not in codes:
+                continue
+            if not wanted.isdisjoint(finding.connections):
                 yield from finding.evidence
 
 

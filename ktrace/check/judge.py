@@ -17,7 +17,7 @@ from ktrace.check.result import (
 )
 from ktrace.check.run import Run
 from ktrace.findings import Tool
-from ktrace.wording import plural
+from ktrace.wording import listed, plural
 
 _ORDER = {"failed": 0, "inconclusive": 1, "not shown": 2, "passed": 3}
 
@@ -92,12 +92,13 @@ def _headline(status: Status, rules: tuple[RuleResult, ...], case: Case) -> tupl
     """Say in one sentence what decided, and in a second one what stands beside it."""
     if status == "passed":
         attempted = plural(case.candidate.counts.total.attempted, "kTLS connection")
-        return f"{attempted}, every rule passed", _unshown(rules)
+        beside = filter(None, (_unshown(rules), _allowed_errors(case)))
+        return f"{attempted}, every rule passed", " ".join(beside)
     first, *others = [rule for rule in rules if rule.verdict == status]
     more = f"{plural(len(others), 'more rule')} {status}." if others else ""
     if status == "inconclusive":
         what = first.candidate or first.baseline if first.rate is None else first.title
-        return _sentence(": ".join(filter(None, (what, first.message)))), more
+        return ": ".join(filter(None, (what, first.message))), more
     words, why = _FAILED.get(first.rule, ("{title}: {candidate}", ""))
     share = f"{first.rate.k} of {first.rate.n}" if first.rate else ""
     headline = words.format(candidate=first.candidate, share=share, title=first.title)
@@ -136,6 +137,16 @@ def _unshown(rules: tuple[RuleResult, ...]) -> str:
     return (
         f"{plural(len(unshown), 'rate')} worse than the baseline, too few connections to show it."
     )
+
+
+def _allowed_errors(case: Case) -> str:
+    """A pass is no all-clear: say what was found that no rule speaks of."""
+    found = [c for c in changes.changes(case) if c.candidate and not c.waived]
+    errors = [c for c in found if c.severity == "error"]
+    if not errors:
+        return ""
+    codes = listed(dict.fromkeys(change.code for change in errors))
+    return f"No rule forbids the {plural(len(errors), 'error')} that it has ({codes})."
 
 
 def _notes(case: Case) -> list[str]:

@@ -71,7 +71,8 @@ def _count_words(counts: Counts, field: str) -> str:
     word = {"raced": "raced", "unordered": "with a latent race"}[field]
     if counts.client_tried:
         return figure(_count_rate(counts, field), word)
-    return f"{getattr(counts, field)} {word}; {plural(counts.server_tried, 'accepted connection')}"
+    others = plural(counts.server_tried, "accepted connection") if counts.server_tried else ""
+    return f"{getattr(counts, field)} {word}; {others or 'no client connection'}"
 
 
 def waived(scoped: Scoped, field: str) -> str:

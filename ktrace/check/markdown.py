@@ -57,7 +57,7 @@ def _rules(result: CheckResult) -> list[str]:
 def _findings(result: CheckResult) -> list[str]:
     def row(change: FindingChange) -> list[str]:
         state = f"{change.change}, waived" if change.waived else change.change
-        what = f"{change.severity} {change.code} {change.name}"
+        what = f"{change.severity} {change.code} {change.message or change.name}"
         return [state, what, str(change.baseline), str(change.candidate)]
 
     rows = [row(change) for change in result.findings]

@@ -94,7 +94,8 @@ class _Text:
             counts = f"{change.baseline:,} -> " if compared else ""
             waived = ", waived" if change.waived else ""
             counts += f"{change.candidate:,}{waived}"
-            text = f"{change.severity}[{change.code}] {change.name} ({counts})"
+            words = change.message or change.name
+            text = f"{change.severity}[{change.code}] {words} ({counts})"
             yield from self._row(change.change if compared else "finding", text)
 
     def _waivers(self, result: CheckResult) -> Iterator[str]:
