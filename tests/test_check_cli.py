@@ -17,7 +17,10 @@ import pytest
 
 from ktrace.check.result import CheckedReport
 from ktrace.cli import main
+from ktrace.events import FAMILIES
 from ktrace.findings import Report, json_schema
+from ktrace.sources.capture import Header, Writer
+from ktrace.sources.strace import open_traces
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "tests" / "fixtures"
@@ -167,6 +170,24 @@ def test_lost_events_are_inconclusive(check: Check, tmp_path: Path) -> None:
     status, out, _ = check(AFTER, "--baseline", "lost.json")
     assert status == 3
     assert "7 events lost" in out
+
+
+@pytest.mark.parametrize("lost", [0, 5])
+def test_a_capture_that_lost_events_is_inconclusive(
+    check: Check, tmp_path: Path, lost: int
+) -> None:
+    (trace,) = open_traces([str(AFTER)], jobs=1, progress=None)
+    writer = Writer(
+        str(tmp_path / "new.ktrace"), Header(1, "0", "live: haproxy", "libbpf", FAMILIES)
+    )
+    for event in trace.events():
+        writer.add(event)
+    if lost:
+        writer.lost(lost)
+    writer.close()
+    status, out, _ = check("new.ktrace", "--baseline", AFTER)
+    assert status == (3 if lost else 0)
+    assert ("5 events lost" in out) == bool(lost)
 
 
 def test_a_host_without_the_ulp_is_inconclusive_where_the_order_is_right(
