@@ -20,6 +20,8 @@ def fisher(candidate: Rate, baseline: Rate, worse: Worse) -> float | None:
     if not candidate.n or not baseline.n:
         return None
     a, b = (candidate, baseline) if worse == "higher" else (baseline, candidate)
+    if a.k == 0 or b.k == b.n:
+        return 1.0  # nothing can be less extreme; most checks pass here and need no scipy
     table = [[a.k, a.n - a.k], [b.k, b.n - b.k]]
     return float(_stats().fisher_exact(table, alternative="greater").pvalue)
 

@@ -121,16 +121,15 @@ def _need_findings(run: Run) -> Run:
 def _write_files(
     files: dict[str, str], result: CheckResult, candidate: Run, before: Run | None, addresses: bool
 ) -> None:
-    """Write every file that was asked for, the small baseline last: it may be refused."""
+    """Write every file that was asked for; a small baseline may be refused, before anything is."""
     paths = dict(files)
-    update = paths.pop("update_baseline", None)
+    if update := paths.pop("update_baseline", None):
+        _write(update, baselines.render(candidate, addresses))
     for name, path in paths.items():
         if name == "json":
             REPORTERS["json"].write(_checked(result, candidate), path)
         else:
             _write(path, _render(name, result, candidate, before))
-    if update is not None:
-        _write(update, baselines.render(candidate, addresses))
 
 
 def _write(path: str, content: str) -> None:
