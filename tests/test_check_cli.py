@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -415,6 +416,46 @@ def test_every_file_and_the_exit_status_agree(check: Check, tmp_path: Path) -> N
         assert runs[0]["invocations"][0]["exitCode"] == status
         assert json.loads((tmp_path / "c.json").read_text())["check"]["exit_status"] == status
         assert f"(exit status {status})" in (tmp_path / "m.md").read_text()
+
+
+class Words(HTMLParser):
+    """The text of a page, without scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._silent = False
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._silent = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.found.append(data)
+
+    def __str__(self) -> str:
+        return " ".join(" ".join(self.found).split())
+
+
+@pytest.mark.parametrize("baseline", [None, "trace", "small"])
+@pytest.mark.parametrize(("log", "status"), [(BEFORE, 1), (AFTER, 0), (BEFORE_LOCAL, 1)])
+def test_the_page_says_the_status_and_every_rule(
+    check: Check, tmp_path: Path, log: Path, status: int, baseline: str | None
+) -> None:
+    check(AFTER, "--update-baseline", "small.json")
+    against = {"trace": AFTER, "small": "small.json", None: None}[baseline]
+    args = () if against is None else ("--baseline", against)
+    assert check(log, *args, "--html", "page.html", "--json", "c.json")[0] == status
+    words = str(Words((tmp_path / "page.html").read_text(encoding="utf-8")))
+    rules = json.loads((tmp_path / "c.json").read_text())["check"]["rules"]
+    assert f"exit status {status}" in words
+    assert all(rule["title"] in words for rule in rules)
+    assert words.count("failed") >= sum(rule["verdict"] == "failed" for rule in rules)
 
 
 def test_the_summary_of_a_github_job_is_appended_to(
