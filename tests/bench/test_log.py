@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 from ktrace.analysis import Options, analyse
-
 from tests.bench import generate
 
 LINES = 40_000

@@ -48,11 +48,12 @@ def returns(lines: Lines, rng: random.Random) -> Lines:
 def cut_ends(lines: Lines, rng: random.Random) -> Lines:
     """Cut the first and the last line anywhere."""
     first, last = lines[0], lines[-1]
-    return [first[rng.randrange(len(first)) :], *lines[1:-1], last[: rng.randrange(len(last)) + 1]]
+    middle = [first[rng.randrange(len(first) + 1) :], *lines[1:-1]]
+    return [*middle, last[: rng.randrange(len(last) + 1)]]
 
 
 def cut_some(lines: Lines, rng: random.Random) -> Lines:
-    return [line[: rng.randrange(len(line))] if rng.random() < 0.1 else line for line in lines]
+    return [line[: rng.randrange(len(line) + 1)] if rng.random() < 0.1 else line for line in lines]
 
 
 def dropped(lines: Lines, rng: random.Random) -> Lines:
