@@ -18,6 +18,8 @@ from markupsafe import Markup
 from ktrace import wording
 from ktrace.findings import Report
 from ktrace.reporters.htmlreport import words
+from ktrace.reporters.htmlreport.checked import Checked
+from ktrace.reporters.htmlreport.compare import compare_page
 from ktrace.reporters.htmlreport.groups import FULL
 from ktrace.reporters.htmlreport.race import race_page
 from ktrace.reporters.htmlreport.scale import Scale
@@ -25,15 +27,31 @@ from ktrace.reporters.layout import READABLE, Paper
 from ktrace.reporters.text_finding import write_finding
 from ktrace.resources import templates_dir
 
-_STYLES = ("tokens", "page", "strip", "connections", "print")
-_SCRIPTS = ("data", "card", "strip", "timeline", "table", "page")
+_STYLES = ("tokens", "page", "strip", "connections", "compare", "print")
+_SCRIPTS = ("vendor/vendor", "js/data", "js/card", "js/strip", "js/timeline", "js/table", "js/page")
+_COMPARE_SCRIPTS = ("js/data", "js/page")  # its strips stand still
 
 
 def render(report: Report, most: int = FULL) -> str:
     """Return the race report as one HTML page; at most `most` connections are held in full."""
     page = race_page(report, _finding_texts(report), most)
     grid = _grid_style(page.strip.scale) if page.strip else ""
-    return _page("race.html", _STYLES, grid, {"page": page}, page.data)
+    return _page("race.html", _SCRIPTS, grid, {"page": page}, page.data)
+
+
+def render_compare(result: Checked, baseline: Report | None, candidate: Report) -> str:
+    """Return the page of a check: its rules, and both runs side by side.
+
+    `baseline` is None where there is none, or where only its counts are known.
+    """
+    page = compare_page(result, baseline, candidate)
+    texts = {
+        f.code: text for f, text in zip(candidate.findings, _finding_texts(candidate), strict=True)
+    }
+    shown = [texts[change.code] for change in page.changes if change.found]
+    data: dict[str, object] = {"connections": [], "strings": [], "texts": shown}
+    grid = _grid_style(page.scale)
+    return _page("compare.html", _COMPARE_SCRIPTS, grid, {"page": page}, data)
 
 
 def _finding_texts(report: Report) -> list[str]:
@@ -48,14 +66,14 @@ def _finding_texts(report: Report) -> list[str]:
 
 def _page(
     template: str,
-    styles: tuple[str, ...],
+    scripts: tuple[str, ...],
     grid: str,
     context: dict[str, object],
     data: dict[str, object],
 ) -> str:
     environment = _environment()
-    css = "\n".join(_asset(f"css/{name}.css") for name in styles)
-    script = _script()
+    css = "\n".join(_asset(f"css/{name}.css") for name in _STYLES)
+    script = "\n".join(_asset(f"{name}.js") for name in scripts)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(css)} {_hash(grid)}; "
         "base-uri 'none'; form-action 'none'"
@@ -103,12 +121,6 @@ def _environment() -> jinja2.Environment:
 def _finalize(value: Any) -> Any:
     """Make every text that a template prints safe to read, before it is escaped."""
     return words.clean(value) if type(value) is str else value
-
-
-def _script() -> str:
-    """Return the page's script: the vendored libraries and ours, each in its own function."""
-    parts = [_asset("vendor/vendor.js"), *(_asset(f"js/{name}.js") for name in _SCRIPTS)]
-    return "\n".join(parts)
 
 
 @lru_cache(maxsize=32)

@@ -12,7 +12,7 @@ import msgspec
 
 from ktrace.findings import Connection, Report, TimelineRow
 from ktrace.reporters.htmlreport.moments import Moments, moments
-from ktrace.reporters.htmlreport.words import clean, number_of, short_source
+from ktrace.reporters.htmlreport.words import clean, number_of, short_sources
 
 _TRACKS = 32  # numbers set apart for the tracks of one connection
 _FIRST = (
@@ -32,7 +32,7 @@ def chunks(report: Report) -> Iterator[bytes]:
     """Yield the trace one connection at a time."""
     encoder = msgspec.json.Encoder()
     about = {"tool": f"{report.tool.name} {report.tool.version}", "clock": report.trace.clock}
-    about["sources"] = ", ".join(clean(short_source(s)) for s in report.trace.sources)
+    about["sources"] = ", ".join(map(clean, short_sources(report.trace.sources).values()))
     yield b'{"displayTimeUnit":"ms","otherData":' + encoder.encode(about) + b',"traceEvents":['
     between = b"\n"
     for events in _blocks(report):

@@ -1,13 +1,13 @@
 """The findings as the page shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from ktrace.findings import Basis, Connection, Evidence, EvidenceRow, Finding, TcpState
 from ktrace.reporters.htmlreport.moments import Moments
 from ktrace.reporters.htmlreport.strip import span_look
-from ktrace.reporters.htmlreport.words import duration, number_of, short_source, signed
+from ktrace.reporters.htmlreport.words import duration, number_of, signed
 from ktrace.wording import id_runs, plural
 
 _LINKS = 12
@@ -50,10 +50,10 @@ class Found(msgspec.Struct, frozen=True):
     observed: bool
 
 
-def found(finding: Finding) -> Found:
-    """Prepare one finding."""
+def found(finding: Finding, names: Mapping[str, str]) -> Found:
+    """Prepare one finding; `names` are the short names of the sources."""
     ids = sorted(finding.connections, key=number_of)
-    places = _places(finding.evidence)
+    places = _places(finding.evidence, names)
     return Found(
         code=finding.code,
         name=finding.name,
@@ -79,17 +79,19 @@ def _size(finding: Finding, ids: Sequence[str]) -> str:
     return f"{plural(max(finding.count, len(ids)), 'connection')}: {id_runs(ids, 4)}"
 
 
-def _places(evidence: Sequence[Evidence]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _places(
+    evidence: Sequence[Evidence], names: Mapping[str, str]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Fold evidence by its text: the first few texts with the first few places of each."""
     by_text: dict[str, list[str]] = {}
     for item in evidence:
-        by_text.setdefault(item.text, []).append(_place(item))
+        by_text.setdefault(item.text, []).append(_place(item, names))
     shown = list(by_text.items())[:_TEXTS]
     return tuple((text, tuple(places[:_PLACES])) for text, places in shown)
 
 
-def _place(evidence: Evidence) -> str:
-    source = short_source(evidence.source)
+def _place(evidence: Evidence, names: Mapping[str, str]) -> str:
+    source = names.get(evidence.source, evidence.source)
     return source if evidence.line is None else f"{source}:{evidence.line}"
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from ktrace.findings import Connection, TimelineRow
 from ktrace.reporters.htmlreport.moments import Moments, opening_row
-from ktrace.reporters.htmlreport.words import duration, short_source, signed
+from ktrace.reporters.htmlreport.words import duration, short_sources, signed
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -136,4 +136,4 @@ def _place(connection: Connection, times: Moments, sources: Sequence[str]) -> st
     line = connection.timeline[row].line if row is not None else None
     if line is None:
         return ""
-    return f"{short_source(sources[0])}:{line}" if len(sources) == 1 else f"line {line}"
+    return f"{short_sources(sources)[sources[0]]}:{line}" if len(sources) == 1 else f"line {line}"

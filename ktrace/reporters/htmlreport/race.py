@@ -10,7 +10,7 @@ from ktrace.reporters.htmlreport import groups, hover, margin, moments, peers, s
 from ktrace.reporters.htmlreport import verdict as head
 from ktrace.reporters.htmlreport.scale import Scale, call_scale, log_scale
 from ktrace.reporters.htmlreport.trust import Item, trust
-from ktrace.reporters.htmlreport.words import count
+from ktrace.reporters.htmlreport.words import count, short_sources
 from ktrace.tally import peer_key
 from ktrace.wording import plural
 
@@ -77,6 +77,7 @@ def race_page(report: Report, texts: Sequence[str], most: int = groups.FULL) -> 
     times = {c.id: moments.moments(c, by_order) for c in full}
     chart = _strip(members, times, by_order)
     tried = [c for _, inside in members for c in inside]
+    names = short_sources(report.trace.sources)
     small = len(report.connections) <= _SMALL
     return Page(
         report=report,
@@ -87,7 +88,7 @@ def race_page(report: Report, texts: Sequence[str], most: int = groups.FULL) -> 
         margins=None if by_order else margin.margin_chart(tried),
         outcomes=margin.outcome_table(tried) if len(tried) > 1 else None,
         peers=peers.peer_table(report) if report.summary.attempted and not small else None,
-        findings=tuple(findings.found(f) for f in report.findings),
+        findings=tuple(findings.found(f, names) for f in report.findings),
         listing=_listing(report, full, times, by_order),
         trust=trust(report),
         data=_data(report, full, drawn, times, texts, chart),

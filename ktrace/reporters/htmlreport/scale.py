@@ -131,5 +131,5 @@ def _limit(sizes: list[float], low: float) -> float:
     """Return the next 1, 3 or 10 above the largest size."""
     largest = max(sizes, default=0.0) * 1.05
     power = 10.0 ** math.floor(math.log10(largest)) if largest > 0 else low
-    nice = next(power * step for step in (1, 3, 10) if power * step >= largest)
+    nice = next((power * step for step in (1, 3) if power * step >= largest), power * 10)
     return max(nice, low * 10)

@@ -6,7 +6,7 @@ import msgspec
 
 from ktrace.findings import Rate, Report
 from ktrace.reporters.htmlreport.groups import group_of
-from ktrace.reporters.htmlreport.words import count, duration, short_source
+from ktrace.reporters.htmlreport.words import count, duration, short_sources
 from ktrace.wording import listed, plural
 
 _RACED = "the TLS ULP was set before the connection was established."
@@ -214,7 +214,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
 
 def _sources(report: Report) -> str:
     kind = "strace log" if report.trace.kind == "strace" else "kernel capture"
-    names = [short_source(source) for source in report.trace.sources]
+    names = list(short_sources(report.trace.sources).values())
     if len(names) == 1:
         return f"{kind} {names[0]}"
     return plural(len(names), kind)

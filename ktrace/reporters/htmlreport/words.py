@@ -1,5 +1,7 @@
 """Numbers, times and names as the pages write them."""
 
+from collections.abc import Sequence
+
 from ktrace import wording
 from ktrace.findings import Connection, Rate
 
@@ -85,9 +87,14 @@ def number_of(connection_id: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def short_source(source: str) -> str:
-    """Return the last part of a path, as places are written: "strace.log"."""
-    return source.rstrip("/").rsplit("/", 1)[-1] or source
+def short_sources(sources: Sequence[str]) -> dict[str, str]:
+    """Shorten paths to their last parts, as many as keep them apart: "strace.log", "b/trace"."""
+    parts = {source: source.strip("/").split("/") for source in sources}
+    for size in range(1, 6):
+        names = {source: "/".join(part[-size:]) for source, part in parts.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {source: source for source in sources}
 
 
 def process(connection: Connection) -> str:
