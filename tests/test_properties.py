@@ -20,7 +20,7 @@ small = st.integers(0, 15)
 
 
 def random_draws(seed: int, count: int) -> list[Draw]:
-    """Return the first draws of an endless series: a shorter one is its beginning, so it shrinks."""
+    """Return the first draws of an endless series: fewer are its beginning, so it shrinks."""
     rng = random.Random(seed)
     return [
         (rng.randrange(3), rng.randrange(16), rng.randrange(len(ACTIONS)), rng.randrange(16))
@@ -115,7 +115,7 @@ def listed(report: Report) -> list[dict[str, object]]:
     return [found(c) for c in report.connections if c.role != "listener"]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(scenario=scenarios, form=forms)
 def test_a_scenario_in_any_form_gives_what_the_contract_says(
     scenario: Scenario, form: Form
@@ -126,7 +126,7 @@ def test_a_scenario_in_any_form_gives_what_the_contract_says(
     assert report.trace.not_understood == 0, "\n".join(lines)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(scenario=made(tidy=False), form=forms)
 def test_a_call_in_flight_belongs_to_the_socket_it_began_on(scenario: Scenario, form: Form) -> None:
     """A descriptor is closed, and its number given out again, while another thread uses it."""
@@ -136,7 +136,7 @@ def test_a_call_in_flight_belongs_to_the_socket_it_began_on(scenario: Scenario, 
     assert report.trace.not_understood == 0, "\n".join(lines)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(played=draws, module=st.booleans(), form=forms)
 def test_one_thread_needs_no_pid_column(played: list[Draw], module: bool, form: Form) -> None:
     scenario = Machine(1, module).play(played)
@@ -148,7 +148,7 @@ def test_one_thread_needs_no_pid_column(played: list[Draw], module: bool, form: 
 
 
 @pytest.mark.parametrize("damage", HARMLESS, ids=lambda d: d.__name__)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(scenario=scenarios, form=forms, seed=small)
 def test_harmless_damage_changes_no_verdict(
     damage: Damage, scenario: Scenario, form: Form, seed: int
@@ -165,7 +165,7 @@ def orderings(told: list[dict[str, object]]) -> dict[object, object]:
 
 
 @pytest.mark.parametrize("damage", [*HARMFUL, *HARMLESS], ids=lambda d: d.__name__)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(scenario=scenarios, form=forms, seeds=st.lists(st.integers(0, 999), min_size=1, max_size=3))
 def test_damage_makes_no_raced_connection_safe_in_silence(
     damage: Damage, scenario: Scenario, form: Form, seeds: list[int]
