@@ -32,6 +32,8 @@
 #define TCP_FASTOPEN_CONNECT_ 30
 #define TCP_ULP_ 31
 #define O_CLOEXEC_ 02000000
+#define CLONE_FILES_ 0x400
+#define CLONE_THREAD_ 0x10000
 
 #define EPOLLOUT_ 0x4
 #define EPOLLERR_ 0x8

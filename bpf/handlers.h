@@ -9,7 +9,7 @@
  *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked()
  *   pending_*(), socks_*(), waits_*(), passive_*(), ports_*(), uring_first()
  *   kt_take_stack(), kt_moved_data(), kt_accepted(), kt_state_owner(), kt_describe()
- *   kt_learn_fd(), kt_copy_fd(), kt_forget_fd(): only for a loader that cannot walk
+ *   kt_learn_fd(), kt_learn_other(), kt_copy_fd(), kt_forget_fd(), kt_note_fastopen(): only for a loader that cannot walk
  */
 
 INLINE __u32 this_tgid(void)
@@ -101,8 +101,11 @@ INLINE int on_enter_socket(ENTER_CONTEXT *ctx)
 
 	if (!kt_traced())
 		return 0;
-	if ((ARG(ctx, 0) != AF_INET_ && ARG(ctx, 0) != AF_INET6_) || (type & 0xf) != 1)
+	if ((ARG(ctx, 0) != AF_INET_ && ARG(ctx, 0) != AF_INET6_) || (type & 0xf) != 1) {
+		if (kt_learns_others())
+			begin(&p, KT_SOCKET);
 		return 0;
+	}
 	p.arg0 = (__u32)ARG(ctx, 0) | ((__u32)ARG(ctx, 2) << 16);
 	p.arg1 = type;
 	begin(&p, KT_SOCKET);
@@ -116,6 +119,10 @@ INLINE void exit_socket(struct kt_pending *p, long ret)
 
 	if (ret < 0)
 		return;
+	if (!p->arg1) {
+		kt_learn_other(ret);
+		return;
+	}
 	kt_learn_fd(ret);
 	if (kt_walk(ret, &s))
 		ensure_sock(&s);
@@ -367,7 +374,7 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	if (level == SOL_TCP_ && name == TCP_ULP_ && ulp_name(p.pointer2, p.arg0) == NAME_OTHER)
 		return 0;
 	/* A kTLS call on what is no TCP socket fails, and is none of a connection. */
-	if (!kt_walk(p.fd, &s) && !kt_any_fd())
+	if (!kt_walk(p.fd, &s) && !kt_may_be_tcp(p.fd))
 		return 0;
 	p.sk = s.sk;
 	p.state = s.state;
@@ -391,6 +398,8 @@ INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 		s.sk = p->sk;
 	p->arg1 = p->call == KT_ULP ? s.state : first_bytes(p);
 	info = s.sk ? known_sock(&s) : 0;
+	if (ret == 0 && p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
+		kt_note_fastopen(p->fd);
 	if (info && ret == 0) {
 		if (p->call == KT_ULP)
 			info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
@@ -421,6 +430,87 @@ INLINE int in_flight(__s32 fd, struct kt_sock *s)
 		return 0;
 	info = known_sock(s);
 	return info && (info->flags & S_INFLIGHT);
+}
+
+/* Data calls prove too; only for a loader that cannot look into the socket (kt_moved_data). */
+INLINE int on_enter_data(ENTER_CONTEXT *ctx, __u8 call)
+{
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+
+	if (!kt_traced())
+		return 0;
+	p.fd = ARG(ctx, 0);
+	if (!in_flight(p.fd, &s))
+		return 0;
+	p.sk = s.sk;
+	p.state = s.state;
+	begin(&p, call);
+	return 0;
+}
+
+/* splice() reads from one descriptor and writes to another: either may be the socket. */
+INLINE int on_enter_splice(ENTER_CONTEXT *ctx)
+{
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+	int out;
+
+	if (!kt_traced())
+		return 0;
+	p.fd = ARG(ctx, 0);
+	out = !in_flight(p.fd, &s);
+	if (out) {
+		p.fd = ARG(ctx, 2);
+		if (!in_flight(p.fd, &s))
+			return 0;
+	}
+	p.sk = s.sk;
+	p.state = s.state;
+	begin(&p, out ? KT_WRITE : KT_READ);
+	return 0;
+}
+
+/* socketpair() takes two numbers that a TCP socket may have had before. */
+INLINE int on_enter_socketpair(ENTER_CONTEXT *ctx)
+{
+	struct kt_pending p = {};
+
+	if (!kt_traced())
+		return 0;
+	p.pointer = ARG(ctx, 3);
+	begin(&p, KT_SOCKET);
+	return 0;
+}
+
+INLINE void exit_socketpair(struct kt_pending *p, long ret)
+{
+	__s32 pair[2] = {};
+
+	if (ret < 0 || bpf_probe_read_user(pair, sizeof(pair), (void *)p->pointer))
+		return;
+	kt_learn_other(pair[0]);
+	kt_learn_other(pair[1]);
+}
+
+/* The flags of a clone, for a loader whose fork tracepoint does not tell a thread from a process. */
+INLINE int on_enter_clone(ENTER_CONTEXT *ctx, __u64 flags)
+{
+	struct kt_pending p = {};
+
+	if (!kt_traced())
+		return 0;
+	p.pointer = flags;
+	begin(&p, KT_CLONE);
+	return 0;
+}
+
+INLINE int on_enter_clone3(ENTER_CONTEXT *ctx)
+{
+	__u64 flags = 0;
+
+	bpf_probe_read_user(&flags, 8, (void *)ARG(ctx, 0));
+	return on_enter_clone(ctx, flags);
 }
 
 INLINE int on_enter_getsockopt(ENTER_CONTEXT *ctx)
@@ -479,7 +569,8 @@ INLINE void exit_asking(struct kt_pending *p, long ret)
 		bpf_probe_read_user(&state, 1, (void *)p->pointer);
 		value = state;
 	}
-	if (info && ret >= 0 && p->call == KT_READ)
+	if (info && ((p->call == KT_READ && ret >= 0) ||
+		     (p->call == KT_WRITE && ret > 0 && !(info->flags & S_FASTOPEN))))
 		info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
 	if (info && ret == 0) {
 		if (p->call == KT_GETPEERNAME ||
@@ -524,8 +615,12 @@ INLINE int on_enter_close(ENTER_CONTEXT *ctx)
 	__u64 now;
 	__s32 fd = ARG(ctx, 0);
 
-	if (!kt_traced() || !kt_walk(fd, &s))
+	if (!kt_traced())
 		return 0;
+	if (!kt_walk(fd, &s)) {
+		kt_forget_fd(fd);
+		return 0;
+	}
 	kt_forget_fd(fd);
 	info = known_sock(&s);
 	if (info && s.state == TCP_CLOSE_)
@@ -858,6 +953,7 @@ KT_EXIT_WAIT(select, exit_select(p))
 	}
 
 KT_EXIT(socket, exit_socket(&p, ret))
+KT_EXIT(socketpair, exit_socketpair(&p, ret))
 KT_EXIT(connect, exit_connect(&p, ret))
 KT_EXIT(accept, exit_accept(&p, ret))
 KT_EXIT(listen, exit_listen(&p, ret))
@@ -911,6 +1007,7 @@ INLINE int on_state(__u64 sk, __u32 before, __u32 after, __u16 sport)
 	put(r, &s);
 	r->sk = sk;
 	r->sport = sport;
+	r->fd = kt_changed_inside(sk);
 	r->arg0 = before;
 	r->arg1 = after;
 	r->state = before;

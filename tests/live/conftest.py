@@ -18,7 +18,8 @@ def why_not() -> str | None:
     if os.geteuid() != 0:
         return "live capture needs root"
     try:
-        backends.load("libbpf", 1 << 16).loaded.close()
+        for backend in backends.LOADERS:
+            backends.LOADERS[backend](1 << 16).close()
     except KtraceError as error:
         return error.message
     return None

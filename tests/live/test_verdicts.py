@@ -32,6 +32,10 @@ MANY = (
 )
 
 
+# bcc cannot look into the kernel's structures: what it says of these is less, and it says so.
+NOT_BCC = ("passed-to-self", "pidfd-getfd", "passed-to-child")
+
+
 def _names(act: Path) -> list[str]:
     return [name for name, needs in runner.scripts(act).items() if "attach" not in needs]
 
@@ -85,6 +89,23 @@ def test_every_script_gives_what_its_account_says(act: Path, tmp_path: Path) -> 
     run, done = _run(act, tmp_path, _names(act))
     assert not (difference := _compare(run, done.report)), difference
     assert done.report.trace.lost_events == 0
+    assert done.ktrace_said.startswith("ktrace: capturing with libbpf")
+
+
+def test_bcc_gives_the_same_but_for_what_it_says(act: Path, tmp_path: Path) -> None:
+    names = [name for name in _names(act) if name not in NOT_BCC]
+    run, done = _run(act, tmp_path, names, "--backend", "bcc")
+    assert not (difference := _compare(run, done.report)), difference
+    assert done.report.trace.lost_events == 0
+    assert any("sees less than libbpf" in warning for warning in done.report.trace.warnings)
+
+
+def test_what_bcc_cannot_follow_is_unknown_and_never_safe(act: Path, tmp_path: Path) -> None:
+    run, done = _run(act, tmp_path, list(NOT_BCC), "--backend", "bcc")
+    tried = [c for c in done.report.connections if c.ulp]
+    wanted = [d for d in run.done if any(fact.call == "ulp" for fact in d.facts)]
+    assert len(tried) == len(wanted)
+    assert {c.ordering for c in tried} == {"unknown"}
 
 
 @pytest.mark.parametrize("script", MANY)

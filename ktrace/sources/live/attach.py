@@ -2,7 +2,6 @@
 
 import os
 import struct
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from ktrace.errors import KtraceError
@@ -10,10 +9,32 @@ from ktrace.events import Family
 from ktrace.sources.live import kernel
 
 
-class Loaded(Protocol):
-    """What a loader supplies: descriptors of programs and maps by name."""
+class Hook(NamedTuple):
+    """A program and its tracepoint; `category` None: a raw one."""
 
-    name: str
+    program: str
+    category: str | None
+    tracepoint: str
+
+
+class Loaded(Protocol):
+    """What a loader supplies: descriptors of programs and maps by name, and what hangs where.
+
+    `hooks` are in the order of attaching: exits before entries, so that no call is seen beginning
+    whose end is not.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def takes_stacks(self) -> bool: ...
+
+    @property
+    def hooks(self) -> tuple[Hook, ...]: ...
+
+    @property
+    def syscalls(self) -> "tuple[Syscall, ...]": ...
 
     def program(self, name: str) -> int: ...
 
@@ -28,6 +49,7 @@ class Syscall(NamedTuple):
     name: str
     exit_program: str | None
     family: Family
+    entry: str | None = None  # the entry program, where it is shared too
 
 
 SYSCALLS = (
@@ -54,20 +76,9 @@ SYSCALLS = (
     Syscall("ppoll", "poll", "wait"),
     Syscall("select", "select", "wait"),
     Syscall("pselect6", "select", "wait"),
-    Syscall("recvfrom", "asking", "io"),
-    Syscall("recvmsg", "asking", "io"),
     Syscall("io_uring_enter", None, "wait"),
 )
-# What the programs of either loader hang on, in the order of attaching: exits before entries, so
-# that no call is seen beginning whose end is not.
-RAW_TRACEPOINTS = (
-    ("state_change", "inet_sock_set_state"),
-    ("process_fork", "sched_process_fork"),
-    ("process_exec", "sched_process_exec"),
-    ("process_exit", "sched_process_exit"),
-    ("any_exit", "sys_exit"),
-    ("any_enter", "sys_enter"),
-)
+CALL_HOOKS = (Hook("any_exit", None, "sys_exit"), Hook("any_enter", None, "sys_enter"))
 
 
 class Attached:
@@ -90,14 +101,14 @@ class Attached:
             os.close(self._fds.pop())
 
 
-def attach(loaded: Loaded, syscalls: Iterable[Syscall] = SYSCALLS) -> Attached:
+def attach(loaded: Loaded) -> Attached:
     """Attach everything, or nothing."""
     attached = Attached()
     try:
-        fill_tables(loaded, syscalls)
-        for program, tracepoint in RAW_TRACEPOINTS:
-            fd = loaded.program(program)
-            attached.add(fd, kernel.attach_raw_tracepoint(fd, tracepoint))
+        _fill_tables(loaded)
+        for hook in loaded.hooks:
+            program = loaded.program(hook.program)
+            attached.add(program, _hang(program, hook))
     except OSError as error:
         attached.close()
         raise KtraceError(
@@ -111,17 +122,34 @@ def attach(loaded: Loaded, syscalls: Iterable[Syscall] = SYSCALLS) -> Attached:
     return attached
 
 
-def fill_tables(loaded: Loaded, syscalls: Iterable[Syscall]) -> None:
+def _hang(program: int, hook: Hook) -> int:
+    if hook.category is None:
+        return kernel.attach_raw_tracepoint(program, hook.tracepoint)
+    tracefs = kernel.Tracefs()
+    try:
+        number = tracefs.number(hook.category, hook.tracepoint)
+    finally:
+        tracefs.close()
+    if number is None:
+        raise KtraceError(
+            "no-tracepoint",
+            f"this kernel has no tracepoint {hook.category}:{hook.tracepoint}",
+            "it needs Linux 5.8 or later; use `ktrace record` here",
+        )
+    return kernel.attach_tracepoint(program, number)
+
+
+def _fill_tables(loaded: Loaded) -> None:
     """Tell the probe which program handles which system call, by this machine's numbers."""
     numbers = kernel.SYSCALLS[kernel.architecture()]
     entries, exits = loaded.map("entries"), loaded.map("exits")
-    for syscall in syscalls:
+    for syscall in loaded.syscalls:
         number = numbers.get(syscall.name)
         if number is None:
             continue
         if syscall.exit_program is not None:
             _put(exits, number, loaded.program(f"exit_of_{syscall.exit_program}"))
-        _put(entries, number, loaded.program(f"enter_{syscall.name}"))
+        _put(entries, number, loaded.program(f"enter_{syscall.entry or syscall.name}"))
 
 
 def _put(table: int, number: int, program: int) -> None:

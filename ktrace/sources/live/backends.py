@@ -23,10 +23,23 @@ def _libbpf(ring_bytes: int) -> Loaded:
     return LibbpfObject(ring_bytes)
 
 
+def _bcc(ring_bytes: int) -> Loaded:
+    from ktrace.sources.live.bcc import BccObject
+
+    return BccObject(ring_bytes)
+
+
 # What each loader's probe covers, and what it sees less of.
 COVERED: dict[str, tuple[Family, ...]] = {"libbpf": FAMILIES, "bcc": FAMILIES}
-LIMITS: dict[str, tuple[str, ...]] = {"libbpf": (), "bcc": ()}
-LOADERS: dict[str, Callable[[int], Loaded]] = {"libbpf": _libbpf}
+LIMITS: dict[str, tuple[str, ...]] = {
+    "libbpf": (),
+    "bcc": (
+        "captured with bcc, which sees less than libbpf: no calling code of early attempts, no"
+        " address or state of a socket accepted without asking for the peer's address, and a"
+        " socket that is passed to another process counts as opened before the trace there",
+    ),
+}
+LOADERS: dict[str, Callable[[int], Loaded]] = {"libbpf": _libbpf, "bcc": _bcc}
 
 
 def load(backend: Backend, ring_bytes: int) -> Chosen:

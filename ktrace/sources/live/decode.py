@@ -125,10 +125,13 @@ class Decoder:
         self, r: Record, identity: int | None, when_ns: int, old: int, new: int
     ) -> Event:
         when = when_ns + self._offset
+        inside = r.fd >= 0
         return Event(
             kind=Kind.STATE,
             phase=Phase.WHOLE,
-            tid=0,
+            tid=r.tid if inside else 0,
+            tgid=r.tgid if inside else None,
+            fd=r.fd if inside else None,
             call="state",
             start_ns=when,
             end_ns=when,

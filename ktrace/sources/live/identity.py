@@ -3,6 +3,8 @@
 from ktrace.events import Kind
 from ktrace.sources.live.layout import Record
 
+TCP_CLOSE = 7
+
 
 class Identities:
     """Gives each socket of the kernel a number of its own: its address and a generation.
@@ -31,4 +33,7 @@ class Identities:
     def _replaced(record: Record, kind: Kind, inode: int) -> bool:
         if kind in (Kind.SOCKET, Kind.ACCEPT):
             return True
-        return bool(record.ino and inode and record.ino != inode)
+        if record.ino and inode:
+            return record.ino != inode
+        # without inodes (bcc): a life that begins inside a call on a descriptor is a new one
+        return kind is Kind.STATE and record.fd >= 0 and record.arg0 == TCP_CLOSE

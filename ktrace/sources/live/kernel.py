@@ -6,6 +6,7 @@ Both loaders attach through here, so that a probe is attached in one way whateve
 import ctypes
 import os
 import platform
+import re
 import struct
 from pathlib import Path
 
@@ -55,6 +56,12 @@ SYSCALLS = {
         "recvmsg": 47,
         "sendmsg": 46,
         "sendfile": 40,
+        "recvmmsg": 299,
+        "sendmmsg": 307,
+        "splice": 275,
+        "socketpair": 53,
+        "clone": 56,
+        "clone3": 435,
     },
     "aarch64": {
         "socket": 198,
@@ -86,6 +93,12 @@ SYSCALLS = {
         "recvmsg": 212,
         "sendmsg": 211,
         "sendfile": 71,
+        "recvmmsg": 243,
+        "sendmmsg": 269,
+        "splice": 76,
+        "socketpair": 199,
+        "clone": 220,
+        "clone3": 435,
     },
 }
 
@@ -206,6 +219,18 @@ class Tracefs:
             return None
         with open(fd) as file:
             return file.read()
+
+    def field(self, category: str, name: str, field: str) -> int:
+        """Return where a field lies in a tracepoint's record, in bytes."""
+        text = self.read(f"events/{category}/{name}/format") or ""
+        found = re.search(rf"field:[^;]*\b{field};\s*offset:(\d+);", text)
+        if found is None:
+            raise KtraceError(
+                "tracepoint-format",
+                f"the tracepoint {category}:{name} has no field {field}",
+                "use --backend libbpf, or `ktrace record`",
+            )
+        return int(found[1])
 
     def close(self) -> None:
         os.close(self._root)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ktrace.errors import KtraceError
 from ktrace.resources import bpf_dir
+from ktrace.sources.live.attach import CALL_HOOKS, SYSCALLS, Hook, Syscall
 from ktrace.sources.live.kernel import architecture
 
 LIBRARY = "libbpf.so.1"
@@ -15,6 +16,22 @@ class LibbpfObject:
     """The loaded object: programs and maps by name, as descriptors that stay ours."""
 
     name = "libbpf"
+    takes_stacks = True
+    # Raw tracepoints: a classic one is skipped while any other BPF program runs on the CPU, and a
+    # state change arrives in softirq, on top of whatever was running.
+    hooks = (
+        Hook("state_change", None, "inet_sock_set_state"),
+        Hook("process_fork", None, "sched_process_fork"),
+        Hook("process_exec", None, "sched_process_exec"),
+        Hook("process_exit", None, "sched_process_exit"),
+        *CALL_HOOKS,
+    )
+    # Other data calls are seen by what the socket has moved; a look with MSG_PEEK moves nothing.
+    syscalls = (
+        *SYSCALLS,
+        Syscall("recvfrom", "asking", "io"),
+        Syscall("recvmsg", "asking", "io"),
+    )
 
     def __init__(self, ring_bytes: int) -> None:
         self._library = _library()

@@ -1,0 +1,656 @@
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/*
+ * The probe as bcc compiles it when it starts: for kernels without BTF, or hosts without libbpf.
+ *
+ * It includes no header of the kernel's internals and follows no pointer into the kernel's structures:
+ * headers of another version would make it read wrong fields without a word.  So it learns which socket a
+ * descriptor is from what happens inside the calls, and its states and addresses from the tracepoint
+ * sock:inet_sock_set_state.  User space puts the included files in place before it hands this to bcc, and
+ * defines RING_PAGES and the offsets FORK_CHILD and EXEC_OLD_PID, read from the tracepoints' formats.
+ */
+#include "ktrace.h"
+#include "common.h"
+
+#define SUBPROGRAM INLINE
+#define MAX_PARENTS 3
+
+#define ENTER_CONTEXT struct bpf_raw_tracepoint_args
+#define EXIT_CONTEXT struct bpf_raw_tracepoint_args
+#define RET(c) ((long)(c)->args[1])
+
+/* Registers as user space gets them (ptrace): an ABI, unlike the kernel's own structures. */
+#ifdef KT_X86
+struct kt_registers {
+	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
+};
+#define REGISTER_0 di
+#define REGISTER_1 si
+#define REGISTER_2 dx
+#define REGISTER_3 r10
+#define REGISTER_4 r8
+#define REGISTER_5 r9
+#define REGISTER_CALL orig_ax
+#endif
+#ifdef KT_ARM64
+struct kt_registers {
+	__u64 x[31];
+};
+#define REGISTER_0 x[0]
+#define REGISTER_1 x[1]
+#define REGISTER_2 x[2]
+#define REGISTER_3 x[3]
+#define REGISTER_4 x[4]
+#define REGISTER_5 x[5]
+#define REGISTER_CALL x[8]
+#endif
+
+#define READ_REGISTER(c, which)                                                          \
+	({                                                                               \
+		__u64 value_ = 0;                                                        \
+		bpf_probe_read_kernel(&value_, 8,                                        \
+				      (void *)((c)->args[0] +                            \
+					       __builtin_offsetof(struct kt_registers, which))); \
+		value_;                                                                  \
+	})
+#define ARG(c, n) READ_REGISTER(c, REGISTER_##n)
+
+struct kt_fd_key {
+	__u32 tgid;
+	__s32 fd;
+};
+
+#define FD_CLOSED 1 /* kept, since a child also looks at its parent's */
+#define FD_OTHER 2  /* a socket, but no TCP socket */
+
+struct kt_fd_value {
+	__u64 sk;
+	__u32 closed;
+	__u32 fastopen;
+};
+
+/* What the tracepoint said of a socket. */
+struct kt_where {
+	__u64 established_ns;
+	__u16 family;
+	__u16 sport;
+	__u16 dport;
+	__u8 state;
+	__u8 pad;
+	__u8 saddr[16];
+	__u8 daddr[16];
+};
+
+struct kt_tuple {
+	__u16 family;
+	__u16 sport;
+	__u16 dport;
+	__u16 pad;
+	__u8 daddr[16];
+};
+
+struct kt_state_args {
+	__u64 common;
+	__u64 skaddr;
+	__s32 before;
+	__s32 after;
+	__u16 sport;
+	__u16 dport;
+	__u16 family;
+	__u16 protocol;
+	__u8 saddr[4];
+	__u8 daddr[4];
+	__u8 saddr_v6[16];
+	__u8 daddr_v6[16];
+};
+
+BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+BPF_ARRAY(counters, struct kt_counters, 1);
+BPF_ARRAY(config, struct kt_config, 1);
+BPF_TABLE("hash", __u32, __u32, traced, 65536);
+BPF_TABLE("hash", __u32, struct kt_pending, pending, 65536);
+BPF_TABLE("lru_hash", __u64, struct kt_sockinfo, socks, 131072);
+BPF_TABLE("lru_hash", __u64, struct kt_where, places, 131072);
+BPF_TABLE("lru_hash", struct kt_fd_key, struct kt_fd_value, fds, 131072);
+BPF_TABLE("lru_hash", __u32, __u32, parents, 65536);
+BPF_TABLE("lru_hash", struct kt_wait_key, struct kt_wait_value, waits, 131072);
+BPF_TABLE("lru_hash", struct kt_tuple, __u64, passive, 65536);
+BPF_TABLE("hash", __u16, __u32, ports, 4096);
+BPF_PROG_ARRAY(entries, KT_SYSCALLS);
+BPF_PROG_ARRAY(exits, KT_SYSCALLS);
+
+INLINE void kt_count_lost(void)
+{
+	int zero = 0;
+	struct kt_counters *c = counters.lookup(&zero);
+
+	if (c)
+		__sync_fetch_and_add(&c->lost, 1);
+}
+
+INLINE void kt_count_untracked(void)
+{
+	int zero = 0;
+	struct kt_counters *c = counters.lookup(&zero);
+
+	if (c)
+		__sync_fetch_and_add(&c->untracked, 1);
+}
+
+INLINE int joins(__u32 tgid)
+{
+	int zero = 0;
+	struct kt_config *c = config.lookup(&zero);
+	__u64 comm[2] = {};
+	__u64 *wanted;
+	__u32 value = 0;
+
+	if (!c)
+		return 0;
+	if (c->cgroup && bpf_get_current_ancestor_cgroup_id(c->cgroup_level) == c->cgroup) {
+		traced.update(&tgid, &value);
+		return 1;
+	}
+	if (!c->comm[0])
+		return 0;
+	bpf_get_current_comm(comm, sizeof(comm));
+	wanted = (__u64 *)c->comm;
+	if (comm[0] != wanted[0] || comm[1] != wanted[1])
+		return 0;
+	traced.update(&tgid, &value);
+	return 1;
+}
+
+INLINE int kt_traced(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	return traced.lookup(&tgid) ? 1 : joins(tgid);
+}
+
+INLINE struct kt_record *kt_reserve(void)
+{
+	return events.ringbuf_reserve(sizeof(struct kt_record));
+}
+
+INLINE void kt_submit(struct kt_record *r)
+{
+	events.ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+}
+
+INLINE int pending_put(__u32 tid, struct kt_pending *p)
+{
+	return pending.update(&tid, p);
+}
+
+INLINE struct kt_pending *pending_find(__u32 tid)
+{
+	return pending.lookup(&tid);
+}
+
+INLINE void pending_delete(__u32 tid)
+{
+	pending.delete(&tid);
+}
+
+INLINE struct kt_sockinfo *socks_find(__u64 sk)
+{
+	return socks.lookup(&sk);
+}
+
+INLINE void socks_put(__u64 sk, struct kt_sockinfo *info)
+{
+	socks.update(&sk, info);
+}
+
+INLINE void socks_delete(__u64 sk)
+{
+	socks.delete(&sk);
+}
+
+INLINE void waits_put(struct kt_wait_key *key, struct kt_wait_value *value)
+{
+	waits.update(key, value);
+}
+
+INLINE struct kt_wait_value *waits_find(struct kt_wait_key *key)
+{
+	return waits.lookup(key);
+}
+
+INLINE int ports_has(__u16 port)
+{
+	return ports.lookup(&port) != 0;
+}
+
+INLINE void ports_add(__u16 port)
+{
+	__u32 one = 1;
+
+	ports.update(&port, &one);
+}
+
+INLINE int uring_first(__u32 tgid)
+{
+	__u32 *flags = traced.lookup(&tgid);
+
+	if (!flags || *flags & 1)
+		return 0;
+	*flags |= 1;
+	return 1;
+}
+
+/* The descriptor in this process, or in those that it was forked from. */
+INLINE struct kt_fd_value *fd_value(__s32 fd)
+{
+	struct kt_fd_key key = {};
+	struct kt_fd_value *found;
+	__u32 *parent;
+	int i;
+
+	key.tgid = bpf_get_current_pid_tgid() >> 32;
+	key.fd = fd;
+#pragma unroll
+	for (i = 0; i < MAX_PARENTS; i++) {
+		__u32 tgid;
+
+		found = fds.lookup(&key);
+		if (found)
+			return found->closed ? 0 : found;
+		tgid = key.tgid;
+		parent = parents.lookup(&tgid);
+		if (!parent)
+			return 0;
+		key.tgid = *parent;
+	}
+	return 0;
+}
+
+INLINE void fd_put(__s32 fd, __u64 sk, __u32 closed, __u32 fastopen)
+{
+	struct kt_fd_value value = {};
+	struct kt_fd_key key = {};
+
+	key.tgid = bpf_get_current_pid_tgid() >> 32;
+	key.fd = fd;
+	value.sk = sk;
+	value.closed = closed;
+	value.fastopen = fastopen;
+	fds.update(&key, &value);
+}
+
+INLINE void kt_learn_fd(__s32 fd)
+{
+	fd_put(fd, 0, 0, 0);
+}
+
+INLINE void kt_copy_fd(__s32 from, __s32 to)
+{
+	struct kt_fd_value *found = fd_value(from);
+	__u64 sk = found ? found->sk : 0;
+	__u32 fastopen = found ? found->fastopen : 0;
+
+	fd_put(to, sk, found ? 0 : FD_CLOSED, fastopen);
+}
+
+INLINE void kt_forget_fd(__s32 fd)
+{
+	fd_put(fd, 0, FD_CLOSED, 0);
+}
+
+INLINE void kt_learn_other(__s32 fd)
+{
+	fd_put(fd, 0, FD_OTHER, 0);
+}
+
+INLINE int kt_learns_others(void)
+{
+	return 1;
+}
+
+/* A descriptor that came by a way that is not seen may be a TCP socket. */
+INLINE int kt_may_be_tcp(__s32 fd)
+{
+	struct kt_fd_key key = {};
+	struct kt_fd_value *found;
+
+	key.tgid = bpf_get_current_pid_tgid() >> 32;
+	key.fd = fd;
+	found = fds.lookup(&key);
+	return !found || found->closed != FD_OTHER;
+}
+
+INLINE void kt_note_fastopen(__s32 fd)
+{
+	struct kt_fd_value *found = fd_value(fd);
+
+	if (found)
+		found->fastopen = 1;
+}
+
+INLINE void describe_place(__u64 sk, struct kt_sock *s)
+{
+	struct kt_where *place = places.lookup(&sk);
+
+	s->sk = sk;
+	if (!place)
+		return;
+	s->family = place->family;
+	s->sport = place->sport;
+	s->dport = place->dport;
+	s->state = place->state;
+	__builtin_memcpy(s->saddr, place->saddr, 16);
+	__builtin_memcpy(s->daddr, place->daddr, 16);
+}
+
+INLINE void kt_describe(__u64 sk, struct kt_sock *s)
+{
+	describe_place(sk, s);
+}
+
+INLINE int kt_walk(__s32 fd, struct kt_sock *s)
+{
+	struct kt_fd_value *found = fd_value(fd);
+
+	if (!found)
+		return 0;
+	s->known = 1;
+	if (found->sk)
+		describe_place(found->sk, s);
+	return 1;
+}
+
+INLINE __u64 kt_sock_of(__s32 fd)
+{
+	struct kt_fd_value *found = fd_value(fd);
+
+	return found ? found->sk : 0;
+}
+
+/* At epoll_ctl() the socket may not be known yet; by now it is. */
+INLINE __u64 kt_wait_sock(struct kt_wait_value *value)
+{
+	return kt_sock_of(value->fd);
+}
+
+INLINE __u32 kt_others_hold(__s32 fd)
+{
+	return 0;
+}
+
+INLINE int kt_moved_data(const struct kt_sock *s)
+{
+	return 0;
+}
+
+INLINE __u16 kt_take_stack(ENTER_CONTEXT *ctx, __u32 *slot)
+{
+	return 0;
+}
+
+INLINE void passive_put(__u64 sk, __u64 now)
+{
+	struct kt_where *place = places.lookup(&sk);
+	struct kt_tuple key = {};
+
+	if (!place)
+		return;
+	place->established_ns = now;
+	key.family = place->family;
+	key.sport = place->sport;
+	key.dport = place->dport;
+	__builtin_memcpy(key.daddr, place->daddr, 16);
+	passive.update(&key, &sk);
+}
+
+INLINE __u64 passive_take(__u64 sk)
+{
+	struct kt_where *place = places.lookup(&sk);
+
+	return place ? place->established_ns : 0;
+}
+
+/* Which socket was accepted: by the peer's address, where the program asked for it. */
+INLINE int kt_accepted(struct kt_pending *p, long fd, struct kt_sock *s)
+{
+	struct kt_fd_value *listener = fd_value(p->fd);
+	struct kt_tuple key = {};
+	struct kt_where *place;
+	__u64 sk = 0, *found;
+	__u16 port = 0;
+
+	if (!listener)
+		return 0;
+	s->known = 1;
+	sk = listener->sk;
+	place = sk ? places.lookup(&sk) : 0;
+	sk = 0;
+	if (place && p->pointer) {
+		key.sport = place->sport;
+		bpf_probe_read_user(&key.family, 2, (void *)p->pointer);
+		bpf_probe_read_user(&port, 2, (void *)(p->pointer + 2));
+		key.dport = __builtin_bswap16(port);
+		if (key.family == AF_INET_)
+			bpf_probe_read_user(key.daddr, 4, (void *)(p->pointer + 4));
+		else
+			bpf_probe_read_user(key.daddr, 16, (void *)(p->pointer + 8));
+		found = passive.lookup(&key);
+		if (found) {
+			sk = *found;
+			passive.delete(&key);
+			describe_place(sk, s);
+		}
+	}
+	fd_put(fd, sk, 0, 0);
+	return 1;
+}
+
+/* A transition inside connect() or listen() shows which socket the call is made on. */
+INLINE struct kt_sockinfo *kt_state_owner(__u64 sk, __u32 before, __u32 after,
+					  struct kt_sockinfo *info)
+{
+	struct kt_sockinfo fresh = {};
+	struct kt_fd_value *value;
+	struct kt_pending *p;
+
+	if (before == TCP_LISTEN_ && after == TCP_SYN_RECV_) {
+		socks_delete(sk);
+		return 0;
+	}
+	if (before != TCP_CLOSE_ || (after != TCP_SYN_SENT_ && after != TCP_LISTEN_))
+		return info;
+	p = pending_find((__u32)bpf_get_current_pid_tgid());
+	if (!p || p->call != (after == TCP_LISTEN_ ? KT_LISTEN : KT_CONNECT)) {
+		socks_delete(sk);
+		return 0;
+	}
+	value = fd_value(p->fd);
+	if (after == TCP_SYN_SENT_)
+		fresh.flags = S_INFLIGHT | S_SEEN_CONNECT |
+			      (value && value->fastopen ? S_FASTOPEN : 0);
+	fd_put(p->fd, sk, 0, value ? value->fastopen : 0);
+	p->sk = sk;
+	fresh.state = after;
+	socks_put(sk, &fresh);
+	return socks_find(sk);
+}
+
+/* The descriptor of the call that this thread is in, where a socket's life begins in it. */
+INLINE __s32 kt_changed_inside(__u64 sk)
+{
+	struct kt_pending *p = pending_find((__u32)bpf_get_current_pid_tgid());
+
+	return p && p->sk == sk && (p->call == KT_CONNECT || p->call == KT_LISTEN) ? p->fd : -1;
+}
+
+#include "handlers.h"
+
+#define ENTER(name, call)                                     \
+	int enter_##name(struct bpf_raw_tracepoint_args *ctx) \
+	{                                                     \
+		return call;                                  \
+	}
+
+ENTER(socket, on_enter_socket(ctx))
+ENTER(connect, on_enter_connect(ctx))
+ENTER(accept, on_enter_accept(ctx, KT_ACCEPT, 0))
+ENTER(accept4, on_enter_accept(ctx, KT_ACCEPT4, ARG(ctx, 3)))
+ENTER(listen, on_enter_listen(ctx))
+ENTER(setsockopt, on_enter_setsockopt(ctx))
+ENTER(getsockopt, on_enter_getsockopt(ctx))
+ENTER(getpeername, on_enter_getpeername(ctx))
+ENTER(close, on_enter_close(ctx))
+ENTER(close_range, on_enter_close_range(ctx))
+ENTER(shutdown, on_enter_shutdown(ctx))
+ENTER(dup, on_enter_dup(ctx, KT_DUP, -1, 0))
+ENTER(dup2, on_enter_dup(ctx, KT_DUP2, ARG(ctx, 1), 0))
+ENTER(dup3, on_enter_dup(ctx, KT_DUP3, ARG(ctx, 1), ARG(ctx, 2)))
+ENTER(fcntl, on_enter_fcntl(ctx))
+ENTER(epoll_ctl, on_enter_epoll_ctl(ctx))
+ENTER(epoll_wait, on_enter_wait(ctx, KT_EPOLL_WAIT))
+ENTER(epoll_pwait, on_enter_wait(ctx, KT_EPOLL_PWAIT))
+ENTER(epoll_pwait2, on_enter_wait(ctx, KT_EPOLL_PWAIT2))
+ENTER(poll, on_enter_wait(ctx, KT_POLL))
+ENTER(ppoll, on_enter_wait(ctx, KT_PPOLL))
+ENTER(select, on_enter_wait(ctx, KT_SELECT))
+ENTER(pselect6, on_enter_wait(ctx, KT_PSELECT6))
+ENTER(io_uring_enter, on_enter_io_uring(ctx))
+ENTER(read, on_enter_data(ctx, KT_READ))
+ENTER(write, on_enter_data(ctx, KT_WRITE))
+ENTER(splice, on_enter_splice(ctx))
+ENTER(socketpair, on_enter_socketpair(ctx))
+
+#define LEAVE(name)                                             \
+	int exit_of_##name(struct bpf_raw_tracepoint_args *ctx) \
+	{                                                       \
+		return on_exit_##name(ctx);                     \
+	}
+
+LEAVE(socket)
+LEAVE(socketpair)
+LEAVE(connect)
+LEAVE(accept)
+LEAVE(listen)
+LEAVE(setsockopt)
+LEAVE(asking)
+LEAVE(dup)
+LEAVE(epoll)
+LEAVE(poll)
+LEAVE(select)
+
+int any_enter(struct bpf_raw_tracepoint_args *ctx)
+{
+	entries.call(ctx, ctx->args[1]);
+	return 0;
+}
+
+int any_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	exits.call(ctx, READ_REGISTER(ctx, REGISTER_CALL));
+	return 0;
+}
+
+int state_change(struct kt_state_args *ctx)
+{
+	struct kt_where place = {};
+	struct kt_where *before;
+	__u64 sk = ctx->skaddr;
+
+	if (ctx->protocol != SOL_TCP_)
+		return 0;
+	before = places.lookup(&sk);
+	if (before)
+		place.established_ns = before->established_ns;
+	place.family = ctx->family;
+	place.sport = ctx->sport;
+	place.dport = ctx->dport;
+	place.state = ctx->after;
+	if (ctx->family == AF_INET_) {
+		__builtin_memcpy(place.saddr, ctx->saddr, 4);
+		__builtin_memcpy(place.daddr, ctx->daddr, 4);
+	} else {
+		__builtin_memcpy(place.saddr, ctx->saddr_v6, 16);
+		__builtin_memcpy(place.daddr, ctx->daddr_v6, 16);
+	}
+	places.update(&sk, &place);
+	return on_state(sk, ctx->before, ctx->after, ctx->sport);
+}
+
+/* The tracepoint runs in the parent, and names the child by its thread id only. */
+int process_fork(void *ctx)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u32 child = *(__u32 *)(ctx + FORK_CHILD);
+	struct kt_pending *p = pending_find((__u32)bpf_get_current_pid_tgid());
+	int zero = 0;
+	struct kt_config *c = config.lookup(&zero);
+	__u64 flags = p && p->call == KT_CLONE ? p->pointer : 0;
+	struct kt_record *r;
+	__u32 value = 0;
+	__u64 now;
+
+	if (!kt_traced() || !c)
+		return 0;
+	if (!(flags & CLONE_THREAD_)) {
+		if (!c->follow)
+			return 0;
+		traced.update(&child, &value);
+		parents.update(&child, &tgid);
+	}
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_CLONE, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	r->result = child;
+	if (flags & CLONE_THREAD_)
+		r->flags |= KT_F_THREAD;
+	if (flags & CLONE_FILES_)
+		r->flags |= KT_F_FILES;
+	kt_submit(r);
+	return 0;
+}
+
+ENTER(clone, on_enter_clone(ctx, ARG(ctx, 0)))
+ENTER(clone3, on_enter_clone3(ctx))
+
+int exit_of_clone(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct kt_pending *p = pending_find((__u32)bpf_get_current_pid_tgid());
+
+	/* A child returns from the same call; what it left is its parent's. */
+	if (p && p->call == KT_CLONE)
+		pending_delete((__u32)bpf_get_current_pid_tgid());
+	return 0;
+}
+
+int process_exec(void *ctx)
+{
+	struct kt_record *r;
+	__u64 now;
+
+	if (!kt_traced())
+		return 0;
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_EXEC, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	r->arg0 = *(__u32 *)(ctx + EXEC_OLD_PID);
+	kt_submit(r);
+	return 0;
+}
+
+int process_exit(void *ctx)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct kt_record *r;
+	__u64 now;
+
+	pending_delete((__u32)bpf_get_current_pid_tgid());
+	if (!traced.lookup(&tgid))
+		return 0;
+	now = bpf_ktime_get_ns();
+	r = start_record(KT_EXIT, KT_WHOLE, now, now);
+	if (!r)
+		return 0;
+	kt_submit(r);
+	return 0;
+}
