@@ -7,7 +7,7 @@ PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-live lint docs bench bench-live bpf install uninstall clean
+.PHONY: help demo test test-live test-browser lint docs bench bench-live screenshots vendor bpf install uninstall clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -21,6 +21,9 @@ test: $(VENV)/.with-test  ## set up and run the tests (ARGS="-k name" for some)
 
 test-live: $(VENV)/.with-test  ## capture real programs with eBPF and strace; needs root
 	$(PYTEST) tests/live -m live
+
+test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the pages in Debian's chromium
+	$(PYTEST) tests/browser -m browser
 
 lint: $(VENV)/.with-lint  ## style and types, of the tests too
 	$(VENV)/bin/ruff check
@@ -36,6 +39,12 @@ bench: $(VENV)/.with-bench  ## speed and memory on a generated log (ARGS="--line
 bench-live: $(VENV)/.with-test  ## what a live capture costs, beside strace and bpftrace; needs root
 	$(VENV)/bin/python -m tests.live.bench $(ARGS)
 
+screenshots: $(VENV)/.with-browser  ## take the pictures of docs/images anew (needs chromium)
+	$(VENV)/bin/python -m tests.browser.screenshots docs/images
+
+vendor:  ## take the libraries of the HTML report from npm (UPDATE=--update for newer ones)
+	reports/vendor/refresh.sh $(UPDATE)
+
 bpf:  ## build the probe (Debian: clang llvm libbpf-dev); the objects are committed
 	bpf/build
 
@@ -50,6 +59,10 @@ uninstall:  ## remove what `make install` put there
 clean:  ## remove the environment, caches and builds
 	rm -rf $(VENV) build dist tests/actual .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+tests/browser/node_modules: tests/browser/package-lock.json
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # One stamp for each set of extras; all are installed into the same environment.
 $(VENV)/.with-nothing: pyproject.toml tools/setup
