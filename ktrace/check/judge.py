@@ -100,7 +100,7 @@ def _headline(status: Status, rules: tuple[RuleResult, ...], case: Case) -> tupl
         what = first.candidate or first.baseline if first.rate is None else first.title
         return ": ".join(filter(None, (what, first.message))), more
     words, why = _FAILED.get(first.rule, ("{title}: {candidate}", ""))
-    share = f"{first.rate.k} of {first.rate.n}" if first.rate else ""
+    share = f"{first.rate.k:,} of {first.rate.n:,}" if first.rate else ""
     headline = words.format(candidate=first.candidate, share=share, title=first.title)
     return _sentence(headline), " ".join(filter(None, (why, _before(first), more)))
 
@@ -127,7 +127,7 @@ def _before(rule: RuleResult) -> str:
     rate = rule.baseline_rate
     if rate is None or not rate.n:
         return ""
-    return f"The baseline had {rate.k or 'none'}{f' of {rate.n}' if rate.k else ''}."
+    return f"The baseline had {rate.k:,} of {rate.n:,}." if rate.k else "The baseline had none."
 
 
 def _unshown(rules: tuple[RuleResult, ...]) -> str:

@@ -137,7 +137,7 @@ def _short(rate: Rate | None) -> str:
     """Return "0 of 5 (0 to 43.4 %)"; nothing where there is nothing to count."""
     if rate is None or rate.value is None:
         return ""
-    return f"{rate.k} of {rate.n} ({interval(rate)})"
+    return f"{rate.k:,} of {rate.n:,} ({interval(rate)})"
 
 
 def _who(rule: RuleResult) -> str:

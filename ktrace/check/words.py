@@ -36,7 +36,7 @@ def scoped(rule: RuleResult) -> str:
 
 def figure(rate: Rate, what: str = "") -> str:
     """Return "5 of 10 raced (50 %, 95 % interval 24 to 76 %)"."""
-    words = f"{rate.k} of {rate.n}{' ' if what else ''}{what}"
+    words = f"{rate.k:,} of {rate.n:,}{' ' if what else ''}{what}"
     if rate.value is None:
         return words
     return f"{words} ({percent(rate.value)} %, 95 % interval {interval(rate)})"
