@@ -24,26 +24,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": {"errors"},
     "statistics": {"findings"},
     "tally": {"findings", "statistics", "timelines"},
-    "wording": {"findings"},
-    "tables": LEAVES | {"wording"},
+    "tables": LEAVES,
     "metrics": LEAVES,
     "recording": LEAVES,
     # Of the timelines a source knows TraceFacts and Gap only: see the test below.
     "sources": {"errors", "events", "resources", "timelines", "uapi"},
     "tcp_state": {"events", "uapi"},
-    "sequencer": {"events", "findings", "tcp_state", "timelines", "uapi"},
+    # The sequencer and the verdict on what it tracked are one layer.
+    "sequencer": {"events", "findings", "tcp_state", "timelines", "uapi", "verdict"},
     "verdict": {"events", "findings", "sequencer", "tcp_state", "timelines", "uapi"},
     "rules": {"events", "findings", "timelines", "uapi", "wording"},
     "reporters": LEAVES | {"resources", "statistics", "tables", "tally", "timelines"},
     "analysis": LEAVES
     | {"rules", "sequencer", "sources", "statistics", "tally", "tcp_state", "timelines", "verdict"},
-    "check": LEAVES | {"analysis", "statistics", "tally", "timelines", "wording"},
+    "check": LEAVES | {"analysis", "statistics", "tally", "timelines"},
     "doctor": LEAVES | {"resources", "sources"},
     "api": {"analysis", "findings", "reporters", "tables"},
     "pytest_plugin": LEAVES | {"analysis", "api", "check", "recording", "rules"},
     "cli": LEAVES
     | {"analysis", "check", "doctor", "metrics", "recording", "reporters", "rules", "sources"}
-    | {"timelines", "wording"},
+    | {"timelines"},
 }
 
 # Heavy or optional: imported when needed, the first four by one module each.
