@@ -30,7 +30,7 @@ class BccObject:
     """The compiled and loaded probe."""
 
     name = "bcc"
-    takes_stacks = False
+    walks = False
     hooks = (
         Hook("state_change", "sock", "inet_sock_set_state"),
         Hook("process_fork", "sched", "sched_process_fork"),
@@ -54,7 +54,7 @@ class BccObject:
         flags = [MACRO[architecture()], "-w", *_definitions(ring_bytes)]
         with _headers(), _silence():
             try:
-                self._bpf: Any = module.BPF(text=source(), cflags=flags)
+                self._bpf: Any = module.BPF(text=source().encode(), cflags=flags)
             except Exception as error:  # bcc raises a bare Exception when it cannot compile
                 raise KtraceError(
                     "bcc-compile",
@@ -181,7 +181,7 @@ def _merge(target: Path, parts: list[Path]) -> None:
 
 
 def _any_headers() -> tuple[Path, ...] | None:
-    """Return the newest headers under /usr/src: what was generated, and (Debian) the common part."""
+    """Return the newest headers under /usr/src: the generated, and (Debian) the common part."""
     for build in sorted(Path("/usr/src").glob("linux-headers-*"), reverse=True):
         if (build / "include" / "generated" / "autoconf.h").is_file():
             return build, Path(re.sub(r"-[a-z0-9]+$", "-common", str(build)))

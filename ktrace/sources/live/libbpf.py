@@ -16,7 +16,7 @@ class LibbpfObject:
     """The loaded object: programs and maps by name, as descriptors that stay ours."""
 
     name = "libbpf"
-    takes_stacks = True
+    walks = True
     # Raw tracepoints: a classic one is skipped while any other BPF program runs on the CPU, and a
     # state change arrives in softirq, on top of whatever was running.
     hooks = (

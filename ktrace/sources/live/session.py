@@ -130,6 +130,8 @@ class Session:
             return []
         found = [one for tgid in sorted(chosen) for one in targets.existing_sockets(tgid)]
         self._watch_ports(found)
+        if not self._loaded.walks:
+            self._teach(found)
         return [_existing(one) for one in found]
 
     def _watch_ports(self, found: Sequence[targets.Existing]) -> None:
@@ -139,6 +141,12 @@ class Session:
                 kernel.map_update(
                     self._loaded.map("ports"), struct.pack("=H", port), struct.pack("=I", 1)
                 )
+
+    def _teach(self, found: Sequence[targets.Existing]) -> None:
+        """Tell a probe that cannot look which descriptors are TCP sockets."""
+        for one in found:
+            key = struct.pack("=Ii", one.tgid, one.fd)
+            kernel.map_update(self._loaded.map("fds"), key, struct.pack("=QII", 0, 0, 0))
 
     # the loop
 
