@@ -1,7 +1,9 @@
 """Commands and options are documented, links lead somewhere, and nothing names a machine."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -68,6 +70,24 @@ def test_every_page_is_linked_from_the_readme_or_another_page() -> None:
     linked = set(LINK.findall(README)) | {f"docs/{name}" for name in LINK.findall(DOCUMENTS)}
     top = {f"docs/{page.name}" for page in PAGES if page.parent == ROOT / "docs"}
     assert top <= linked
+
+
+def test_the_readme_shows_what_make_demo_prints() -> None:
+    """Where this fails after a change of the output, paste the new output."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    log = re.search(r"^DEMO_LOG = (.*)$", makefile, re.MULTILINE)
+    shown = re.search(r"<!-- output of `make demo` -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert log is not None and shown is not None
+    command = "import sys; from ktrace.cli import main; sys.exit(main())"
+    printed = subprocess.run(
+        [sys.executable, "-c", command, "parse", log[1]],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown[1] == printed.stdout
 
 
 def test_every_make_target_is_listed() -> None:
