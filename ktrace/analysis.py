@@ -54,17 +54,14 @@ class Analysis:
         self._deferred: list[Tracked] = []
         self._coverage: Covering | None = None
         self._next_id = 1
+        self._detailed = options.keep != "none" or options.on_connection is not None
 
     def run(
         self, events: Iterator[Event], coverage: Covering, consumed_by: Callable[[Sequencer], None]
     ) -> None:
         """Sequence one trace to its end."""
         self._coverage = coverage
-        sequencer = Sequencer(
-            self._finished,
-            self._next_id,
-            detailed=self._options.keep != "none" or self._options.on_connection is not None,
-        )
+        sequencer = Sequencer(self._finished, self._next_id, detailed=self._detailed)
         consumed_by(sequencer)
         feed = sequencer.feed
         for event in events:
@@ -90,7 +87,7 @@ class Analysis:
             return there
 
         try:
-            judged = judge(tracked, covers)
+            judged = judge(tracked, covers, detailed=self._detailed)
         except Undecided:
             return False
         self._tally.add(judged)

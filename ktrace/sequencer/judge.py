@@ -14,8 +14,11 @@ from ktrace.verdict import Covers, missing_proofs, ordering_of, outcome_of, reco
 NS = 1e9
 
 
-def judge(tracked: Tracked, covers: Covers) -> Judged:
-    """Return the connection with outcome, ordering and margin; `covers` tells a family's coverage."""
+def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
+    """Return the connection with outcome, ordering and margin; `covers` tells a family's coverage.
+
+    Without `detailed` a connection that no finding can show gets no timeline.
+    """
     asked: dict[Family, bool] = {}
 
     def remember(family: Family) -> bool:
@@ -29,7 +32,8 @@ def judge(tracked: Tracked, covers: Covers) -> Judged:
         missing.update(missing_proofs(covers))
     margin, margin_basis = _margin(tracked, ordering, decisive)
     version, cipher = _crypto(tracked)
-    rows = timeline(tracked)
+    flawless = outcome in ("offloaded", "none", "not-connected") and ordering in (None, "safe")
+    rows = () if flawless and not detailed and not _refused_key(tracked) else timeline(tracked)
     connection = Connection(
         id=f"c{tracked.id_number}",
         pid=tracked.pid,
@@ -121,6 +125,10 @@ def _crypto(tracked: Tracked) -> tuple[str | None, str | None]:
     if chosen is None:
         return None, None
     return TLS_VERSIONS.get(chosen.detail.version or 0), TLS_CIPHERS.get(chosen.detail.cipher or 0)
+
+
+def _refused_key(tracked: Tracked) -> bool:
+    return any(key.result not in (None, "ok") for key in tracked.keys)
 
 
 def seconds(ns: int | None) -> float | None:

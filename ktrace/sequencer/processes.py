@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ktrace.sequencer.tables import OTHER, UNSEEN, Epoll, Open, Other, Table
+from ktrace.sequencer.tables import OTHER, Epoll, Open, Other, Table
 from ktrace.sequencer.tracked import Tracked
 
 Release = Callable[[Tracked], None]
@@ -19,6 +19,7 @@ class Processes:
         self._release = release
         self._tables: dict[int, Table] = {}
         self._tgids: dict[int, int] = {}
+        self._left: list[Table] = []  # of threads that ended, where others may share the table
         self.generation = 0  # changes when a number may mean something else than before
 
     def tgid(self, tid: int) -> int:
@@ -34,6 +35,9 @@ class Processes:
             self._tables[tid] = table
         if tid != tgid:
             self._tgids[tid] = tgid
+
+    def knows(self, tid: int) -> bool:
+        return tid in self._tables
 
     def table(self, tid: int) -> Table:
         found = self._tables.get(tid)
@@ -56,7 +60,7 @@ class Processes:
     def _join(self, tid: int, table: Table, fd: int) -> Open | None:
         others = {
             id(other): other
-            for other in self._tables.values()
+            for other in (*self._tables.values(), *self._left)
             if other is not table
             and other.loose
             and fd in other.fds
@@ -168,6 +172,10 @@ class Processes:
         else:
             self._tgids.pop(child, None)
 
+    def loosen(self, tid: int) -> None:
+        """Let threads of unknown making share this thread's table if they use its descriptors."""
+        self.table(tid).loose = True
+
     def exec(self, tid: int) -> None:
         """Close what execve() closes; the thread becomes its process."""
         self.generation += 1
@@ -196,11 +204,28 @@ class Processes:
         self.generation += 1
         leader = self.tgid(tid)
         gone = {member for member in table.tids if self.tgid(member) == leader} if whole else {tid}
+        if whole and table.loose:
+            gone = set(table.tids)
         for member in gone:
             table.tids.discard(member)
             self._tables.pop(member, None)
             self._tgids.pop(member, None)
-        if not table.tids:
+        if table.tids:
+            return
+        if table.loose and not whole and self._tables:
+            # it may have been a thread of a process that goes on: another thread's calls will tell
+            self._left.append(table)
+            del self._left[:-64]
+            return
+        for fd in sorted(table.fds):
+            self._drop(table, fd)
+        if not self._tables:
+            self._close_left()
+
+    def _close_left(self) -> None:
+        """The last thread is gone, and with it everything that was open."""
+        left, self._left = self._left, []
+        for table in left:
             for fd in sorted(table.fds):
                 self._drop(table, fd)
 
@@ -208,7 +233,7 @@ class Processes:
         """Return every open socket once, in the order of opening."""
         found = {
             opened.number: opened
-            for table in {id(t): t for t in self._tables.values()}.values()
+            for table in {id(t): t for t in (*self._tables.values(), *self._left)}.values()
             for opened in table.fds.values()
             if isinstance(opened, Tracked)
         }
@@ -220,7 +245,3 @@ class Processes:
     def other(self, tid: int, fd: int, cloexec: bool = False) -> None:
         """Take up a number with something that is no TCP socket."""
         self.open(tid, fd, OTHER, cloexec)
-
-    def unseen(self, tid: int, fd: int) -> None:
-        """Remember that a descriptor from before the trace showed nothing of TCP so far."""
-        self.open(tid, fd, UNSEEN, False)

@@ -5,7 +5,9 @@ when it begins, a proof counts from its end.  So a proof that overlaps an attemp
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+
+import msgspec
 
 from ktrace.events import (
     AcceptDetail,
@@ -31,7 +33,7 @@ from ktrace.events import (
     WaitDetail,
 )
 from ktrace.sequencer.processes import Processes
-from ktrace.sequencer.tables import OTHER, UNSEEN, Epoll, Open, Other, Pidfd
+from ktrace.sequencer.tables import OTHER, Epoll, Open, Other, Pidfd
 from ktrace.sequencer.tracked import TAIL, Attempt, Install, Row, Tracked
 from ktrace.tcp_state import (
     AFTER_CLOSE,
@@ -49,6 +51,7 @@ from ktrace.uapi import EPOLLOUT, ERRNO_NAMES
 
 Finished = Callable[[Tracked], None]
 MAX_WAITING = 64  # connections that wait for an older socket to show what it is
+MAX_FD = 1 << 20  # no process has more, unless somebody raised fs.nr_open
 INET = ("AF_INET", "AF_INET6")
 _DATA = (Kind.READ, Kind.WRITE, Kind.SEND_FDS, Kind.RECV_FDS)
 _MINOR = (*_DATA, Kind.SOCKOPT, Kind.GETSOCKOPT, Kind.GETSOCKNAME, Kind.BIND, Kind.SETFD)
@@ -72,8 +75,12 @@ class Sequencer:
         self._inside: dict[int, list[tuple[str, Tracked]]] = {}
         self._calling: dict[int, Attempt | int] = {}
         self._in_flight: dict[int, Tracked] = {}
+        self._unsettled: dict[int, Tracked] = {}  # those that a data call could prove
+        self._asked_of: set[int] | None = None
+        self._asked: list[bytes] | None = None
         self._by_sock: dict[int, Tracked] = {}
         self._sent: list[Open] = []
+        self._cloning: dict[int, Event] = {}
         self._held: dict[int, Tracked] = {}
         self._handlers: dict[Kind, Callable[[Event], None]] = {
             Kind.SOCKET: self._socket,
@@ -118,6 +125,10 @@ class Sequencer:
         """Apply one event."""
         if event.tgid is not None:
             self._processes.set_tgid(event.tid, event.tgid)
+        if self._cloning and not self._processes.knows(event.tid):
+            # a child's first call can be printed before its parent's clone() comes back
+            parent = next(iter(self._cloning))
+            self._born(self._cloning.pop(parent), event.tid)
         handler = self._handlers.get(event.kind)
         if handler is not None:
             handler(event)
@@ -134,6 +145,21 @@ class Sequencer:
             setup_is_over = not self._detailed or found.data_calls >= TAIL
             return found if found.settled and setup_is_over else None
         return found if isinstance(found, Other) else None
+
+    @property
+    def asked(self) -> Collection[bytes] | None:
+        """`(fd` for each socket that a data call could prove something of; None: ask for all.
+
+        Only without timelines: with them every data call is counted for its connection.
+        """
+        if self._asked_of != self._unsettled.keys():
+            self._asked_of = set(self._unsettled)
+            few = len(self._unsettled) <= 16 and not self._detailed
+            # a socket with several numbers is asked for by all of them
+            alone = all(tracked.refs == 1 for tracked in self._unsettled.values())
+            names = [b"(%d" % tracked.fd for tracked in self._unsettled.values()]
+            self._asked = names if few and alone else None
+        return self._asked
 
     def close_all(self) -> int:
         """End the trace: every socket still open is finished as it is; return the next free id."""
@@ -158,6 +184,7 @@ class Sequencer:
             return
         tracked.ended = True
         self._in_flight.pop(tracked.number, None)
+        self._unsettled.pop(tracked.number, None)
         if tracked.sock is not None:
             self._by_sock.pop(tracked.sock, None)
         if tracked.id_number:
@@ -192,10 +219,12 @@ class Sequencer:
 
     # who is meant
 
-    def _new(self, event: Event, fd: int) -> Tracked:
+    def _new(self, event: Event, fd: int, *, queued: bool = True) -> Tracked:
         tracked = Tracked(self._next, event, self._processes.tgid(event.tid), fd)
         self._next += 1
-        self._queue.append(tracked)
+        tracked.queued = queued
+        if queued:
+            self._queue.append(tracked)
         tracked.sock = event.sock
         if event.sock is not None:
             self._by_sock[event.sock] = tracked
@@ -212,19 +241,20 @@ class Sequencer:
                     found.learn(event.note)
                 if event.sock is not None and found.sock is None:
                     self._recognise(found, event.sock)
+                if not found.queued:
+                    self._promote(found, event)
                 return found
             self._processes.close(event.tid, event.fd)
             found = None
-        if found is not None and found is not UNSEEN:
+        if found is not None:
             return None
-        if _must_be_tcp(event):
-            return self._adopt(event)
-        if found is None:
-            self._processes.unseen(event.tid, event.fd)
-        return None
+        if event.note is not None and event.note.protocol and not _is_tcp_note(event.note):
+            self._processes.other(event.tid, event.fd)
+            return None
+        return self._adopt(event)
 
     def _adopt(self, event: Event) -> Tracked:
-        """Take in a socket that was opened before the trace, or by a call that it does not show."""
+        """Take in a descriptor from before the trace; until a call shows TCP it is no connection."""
         assert event.fd is not None
         known = self._by_sock.get(event.sock) if event.sock is not None else None
         if known is not None and not known.ended:
@@ -233,12 +263,23 @@ class Sequencer:
             if self._held.pop(known.number, None) is not None:
                 known.refs -= 1
             return known
-        tracked = self._new(event, event.fd)
+        tracked = self._new(event, event.fd, queued=False)
         tracked.before_trace = True
+        tracked.is_tcp = False
         tracked.limits.add("before-trace")
         tracked.learn(event.note)
+        self._unsettled[tracked.number] = tracked
         self._processes.open(event.tid, event.fd, tracked, cloexec=False)
+        self._promote(tracked, event)
         return tracked
+
+    def _promote(self, tracked: Tracked, event: Event) -> None:
+        """Let a descriptor from before the trace become a connection once a call shows TCP."""
+        if tracked.queued or not (tracked.is_tcp or event.sock is not None or _shows_tcp(event)):
+            return
+        tracked.is_tcp = tracked.is_tcp or event.kind is not Kind.CONNECT
+        tracked.queued = True
+        self._queue.append(tracked)
 
     def _recognise(self, tracked: Tracked, sock: int) -> None:
         """Live: learn which of the kernel's sockets this is."""
@@ -279,7 +320,7 @@ class Sequencer:
 
     def _accept(self, event: Event) -> None:
         listener = self._tracked(event) if event.fd is not None else None
-        if listener is not None and listener.before_trace:
+        if listener is not None and listener.before_trace and _returned_fd(event):
             listener.listening = True
             listener.state = "LISTEN"
         if not _returned_fd(event) or (listener is None and not _says_inet(event)):
@@ -299,6 +340,7 @@ class Sequencer:
         self._processes.open(event.tid, event.result, tracked, detail.cloexec)
         if tracked.fastopen_child:
             tracked.state = "SYN_RECV"
+            self._unsettled[tracked.number] = tracked
         else:
             self._prove(tracked, event)
         tracked.keep(Row(event, tracked.state, tracked.state))
@@ -337,6 +379,7 @@ class Sequencer:
             found = self._adopt(event)
         if event.result != event.fd:
             self._processes.open(event.tid, event.result, found or OTHER, detail.cloexec)
+            self._asked_of = None
 
     def _setfd(self, event: Event) -> None:
         if event.fd is not None and isinstance(event.detail, IntDetail) and not event.errno:
@@ -345,10 +388,21 @@ class Sequencer:
     # processes
 
     def _clone(self, event: Event) -> None:
-        if event.phase is Phase.BEGIN or not event.result or event.result < 0:
+        if event.phase is Phase.BEGIN:
+            self._cloning[event.tid] = event
             return
-        detail = event.detail if isinstance(event.detail, CloneDetail) else CloneDetail()
-        self._processes.fork(event.tid, event.result, files=detail.files, thread=detail.thread)
+        self._cloning.pop(event.tid, None)
+        if event.result and event.result > 0 and not self._processes.knows(event.result):
+            self._born(event, event.result)
+
+    def _born(self, clone: Event, child: int) -> None:
+        """Give a new thread the table that its clone() says."""
+        self._asked_of = None
+        if clone.call in ("fork", "vfork") or isinstance(clone.detail, CloneDetail):
+            detail = clone.detail if isinstance(clone.detail, CloneDetail) else CloneDetail()
+            self._processes.fork(clone.tid, child, files=detail.files, thread=detail.thread)
+        else:
+            self._processes.loosen(clone.tid)  # a thread or a process: only its calls will tell
 
     def _exec(self, event: Event) -> None:
         if event.phase is not Phase.BEGIN and event.result == 0:
@@ -366,6 +420,7 @@ class Sequencer:
             for opened in sent:
                 if isinstance(opened, Tracked):
                     opened.refs += 1  # in flight between the two processes it stays open
+            self._asked_of = None
             self._sent.extend(sent)
             del self._sent[:-4096]
 
@@ -392,6 +447,7 @@ class Sequencer:
             self._processes.get(pidfd.pid, event.detail.value) if isinstance(pidfd, Pidfd) else None
         )
         self._processes.open(event.tid, event.result, taken or OTHER, True)
+        self._asked_of = None
 
     # connecting
 
@@ -438,6 +494,7 @@ class Sequencer:
             tracked.state = "SYN_SENT"
         tracked.learn_peer(endpoint)
         self._in_flight[tracked.number] = tracked
+        self._unsettled[tracked.number] = tracked
 
     def _disconnect(self, tracked: Tracked, event: Event) -> None:
         tracked.keep(Row(event, tracked.state, "CLOSE"))
@@ -607,6 +664,8 @@ class Sequencer:
             and isinstance(event.detail, Endpoint)
         ):
             tracked.local = str(event.detail) if event.detail.address else tracked.local
+        if event.kind is Kind.TCP_INFO and event.result == 0 and event.detail is None:
+            tracked.limits.add("hidden-wait")  # the state it returned is not shown
         self._apply(tracked, event)
         row = Row(event, before, tracked.state, tracked.observed)
         if before != tracked.state or tracked.proved != known or event.kind is Kind.SO_ERROR:
@@ -655,6 +714,8 @@ class Sequencer:
         tracked.failure = None
         tracked.proof_ns = event.end_ns if event.end_ns is not None else event.start_ns
         self._in_flight.pop(tracked.number, None)
+        if not tracked.fastopen_child:
+            self._unsettled.pop(tracked.number, None)
         if tracked.state in ("SYN_SENT", "SYN_RECV", "UNKNOWN", "CLOSE") and not tracked.observed:
             tracked.state = "ESTABLISHED"
 
@@ -708,11 +769,8 @@ class Sequencer:
         if event.phase is Phase.BEGIN or not isinstance(detail, WaitDetail):
             return
         epoll = self._epoll(event) if event.fd is not None else None
-        if (
-            not self._in_flight
-            and not detail.hidden
-            and not any(r.events & 0x2018 for r in detail.ready)
-        ):
+        may_tell = self._unsettled or detail.hidden or (epoll is not None and not epoll.complete)
+        if not may_tell and not any(ready.events & 0x2018 for ready in detail.ready):
             return
         for ready in detail.ready:
             for tracked, certain in self._reported(event, epoll, ready):
@@ -726,6 +784,8 @@ class Sequencer:
         """Return the sockets that an entry can mean, and whether it is certain."""
         if ready.fd is not None:
             found = self._processes.get(event.tid, ready.fd)
+            if found is None:
+                found = self._adopt(msgspec.structs.replace(event, fd=ready.fd, note=None))
             return [(found, True)] if isinstance(found, Tracked) else []
         if epoll is None or ready.data is None:
             return []
@@ -733,7 +793,10 @@ class Sequencer:
         if meant:
             return [(tracked, len(meant) == 1) for tracked in meant]
         # no registration in the trace: data is often the descriptor itself
-        found = self._processes.get(event.tid, ready.data & 0xFFFFFFFF)
+        number = ready.data & 0xFFFFFFFF
+        found = self._processes.get(event.tid, number)
+        if found is None and not epoll.complete and number < MAX_FD:
+            found = self._adopt(msgspec.structs.replace(event, fd=number, note=None))
         return [(found, True)] if isinstance(found, Tracked) and not found.listening else []
 
     def _readiness(self, tracked: Tracked, event: Event, ready: Ready, certain: bool) -> None:
@@ -747,7 +810,9 @@ class Sequencer:
         before, known = tracked.state, tracked.told
         if effect is Effect.FAILURE:
             self._fail(tracked, "EPOLLERR" if ready.events & 0x8 else "EPOLLHUP")
-        elif effect in (Effect.PROOF, Effect.FIN) and (tracked.connect_begun or tracked.accepted):
+        elif effect in (Effect.PROOF, Effect.FIN) and (
+            tracked.connect_begun or tracked.accepted or tracked.before_trace
+        ):
             self._prove(tracked, event)
             tracked.proved_by_select = not known and "select" in event.call
         elif effect is Effect.RESET and not tracked.observed and tracked.proved:
@@ -810,6 +875,12 @@ class Sequencer:
     def _state(self, event: Event) -> None:
         detail = event.detail
         tracked = self._by_sock.get(event.sock) if event.sock is not None else None
+        if tracked is None and event.fd is not None and event.sock is not None:
+            # it began inside a call on this descriptor, and that is how the socket shows itself
+            inside = self._processes.get(event.tid, event.fd)
+            if isinstance(inside, Tracked):
+                self._recognise(inside, event.sock)
+                tracked = inside
         if tracked is None or not isinstance(detail, StateDetail):
             return
         before = tracked.state if tracked.observed else detail.old
@@ -864,23 +935,15 @@ def _is_tcp_note(note: FdNote) -> bool:
     return note.protocol in ("TCP", "TCPv6")
 
 
-def _must_be_tcp(event: Event) -> bool:
-    """Tell whether a call on a descriptor that nobody opened shows a TCP socket."""
-    note = event.note
-    if note is not None and note.protocol is not None:
-        return _is_tcp_note(note)
-    if event.kind in (Kind.ULP, Kind.KEY, Kind.TCP_INFO):
+def _shows_tcp(event: Event) -> bool:
+    """Tell whether a call on a descriptor that nobody saw opened shows a TCP socket."""
+    if event.kind in (Kind.ULP, Kind.KEY, Kind.TCP_INFO, Kind.LISTEN):
         return True
     if event.kind is Kind.CONNECT:
         return isinstance(event.detail, Endpoint) and event.detail.family in INET
     if event.kind is Kind.SOCKOPT:
-        return isinstance(event.detail, OptionDetail) and event.detail.level in (
-            "SOL_TCP",
-            "SOL_TLS",
-        )
-    if event.kind is Kind.ACCEPT:
-        return _says_inet(event)
-    return False
+        return isinstance(event.detail, OptionDetail) and event.detail.level == "SOL_TCP"
+    return event.kind is Kind.ACCEPT and _says_inet(event)
 
 
 def _is_another(tracked: Tracked, note: FdNote | None) -> bool:

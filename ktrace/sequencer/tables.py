@@ -62,7 +62,6 @@ class Pidfd:
 
 Open = Tracked | Epoll | Other | Pidfd
 OTHER = Other()  # known to be no TCP socket
-UNSEEN = Other()  # in use, but nothing tells what it is: it may turn out to be TCP
 
 
 class Table:

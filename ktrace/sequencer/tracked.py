@@ -54,7 +54,7 @@ class Tracked:
         "connect_ns", "data_calls", "dropped", "ended", "established_ns", "failure", "family", "fastopen", "fastopen_child",
         "fastopen_listener", "fd", "id_number", "inode", "inside", "is_tcp", "keys", "limits", "listening",
         "local", "mptcp", "number", "observed", "omitted", "opened", "peer", "pid", "proof_ns", "proved",
-        "proved_by_select", "refs", "rows", "sock", "state", "tail", "tid", "told", "ulp_ok",
+        "proved_by_select", "queued", "refs", "rows", "sock", "state", "tail", "tid", "told", "ulp_ok",
     )  # fmt: skip
 
     def __init__(self, number: int, opened: Event, pid: int, fd: int) -> None:
@@ -71,6 +71,7 @@ class Tracked:
         self.inode: int | None = None
         self.sock: int | None = None
         self.refs = 0
+        self.queued = True  # in the line for an id
         self.inside = 0  # calls that have begun and not returned: they keep the socket alive
         self.is_tcp = True
         self.mptcp = False

@@ -325,7 +325,7 @@ def _poll(args: list[str], out: Outcome | None) -> Decoded:
     return Decoded(Kind.WAIT, detail=WaitDetail(ready, hidden, watched if all_shown else None))
 
 
-_SETS = re.compile(r"\b(in|out|exc(?:ept)?) (\[[^\]]*(?:<[^>]*>[^\]]*)*\])")
+_SETS = re.compile(rf"\b(in|out|exc(?:ept)?) ({values.FD_SET})")
 _SET_BITS = {"in": uapi.EPOLLIN, "out": uapi.EPOLLOUT}
 
 
@@ -346,7 +346,12 @@ def _select(args: list[str], out: Outcome | None) -> Decoded:
 def _clone(args: list[str], out: Outcome | None) -> Decoded:
     text = ", ".join(args)
     match = re.search(r"flags=([A-Za-z0-9_|/* ]+)", text)
-    bits = values.flags(match[1] if match else _arg(args, 0), uapi.CLONE_FLAGS)
+    if match is None and not args[:1]:
+        return Decoded(Kind.CLONE)
+    shown = match[1] if match else args[0]
+    if match is None and shown.startswith("0x") and len(args) == 2:
+        return Decoded(Kind.CLONE)  # clone3 of which only the address of its arguments is shown
+    bits = values.flags(shown, uapi.CLONE_FLAGS)
     return Decoded(Kind.CLONE, detail=CloneDetail(bool(bits & 0x400), bool(bits & 0x10000)))
 
 
@@ -386,7 +391,7 @@ def _data(kind: Kind) -> Decoder:
 
 _RIGHTS = re.compile(
     r"cmsg_level=(?:SOL_SOCKET|0x1\b)[^,]*, cmsg_type=(?:SCM_RIGHTS|0x1\b)[^,]*, (?:cmsg_data=)?"
-    r"(\[[^\]]*(?:<[^>]*>[^\]]*)*\]|\"(?:[^\"\\]|\\.)*\")"
+    rf"({values.FD_SET}|{values.STRING})"
 )
 
 

@@ -16,12 +16,12 @@ CORE_NAMES = (
     "|close|close_range|shutdown|dup[23]?|fcntl(?:64)?"
     "|epoll_create1?|epoll_ctl|epoll_p?wait2?|p?poll(?:_time64)?|_newselect|p?select6?(?:_time64)?"
     "|clone[23]?|v?fork|execve(?:at)?|exit(?:_group)?|ioctl|io_uring_enter|pidfd_open|pidfd_getfd"
-    "|open(?:at2?)?|creat|pipe2?|eventfd2?|timerfd_create|signalfd4?|memfd_create|inotify_init1?"
+    "|splice|tee|open(?:at2?)?|creat|pipe2?|eventfd2?|timerfd_create|signalfd4?|memfd_create|inotify_init1?"
 )
 # Data calls: the bulk of a log, and of no interest once a connection is set up.
 DATA_NAMES = (
     "recv(?:msg|from|mmsg)?|send(?:msg|to|mmsg|file(?:64)?)?|readv?|writev?"
-    "|p(?:read|write)(?:64|v2?)|splice|tee|vmsplice"
+    "|p(?:read|write)(?:64|v2?)|vmsplice"
 )
 
 TIME = r"\d{2}:\d\d:\d\d(?:\.\d+)?|\d+\.\d+|\d{9,}"
@@ -43,7 +43,7 @@ STACK_LINE = (
 )
 MESSAGE = (
     r"(?:/?(?:[\w./-]*/)?strace: |\[? ?Process \d+ (?:attached|detached|resumed|suspended)|% time |------ "
-    r"|strace: Process)[^\n]*"
+    r"|strace: Process| \| [0-9a-f]{5,8} | \* \d+ bytes in buffer )[^\n]*"
 )
 
 
@@ -59,8 +59,8 @@ class Outcome(NamedTuple):
 
 
 _WHOLE = re.compile(
-    r"(?P<args>.*)\)\s*=\s*(?:(?P<int>-?\d+)|(?P<hex>0x[0-9a-f]+)|(?P<none>\?))"
-    r"(?:<(?P<note>(?:[^<>]|->)*)>)?"
+    r"(?P<args>.*)\)\s*=\s*(?:(?P<hex>0x[0-9a-f]+)|(?P<int>-?\d+)|(?P<none>\?))"
+    r"(?:<(?P<note>(?:->|[^<>])*)>)?"
     r"(?:\s+(?:(?P<errno>E[A-Z0-9]+)\b|\(errno (?P<number>\d+)\)))?(?P<suffix>.*)",
     re.S,
 )
@@ -75,7 +75,7 @@ _KILLED = re.compile(r"\+\+\+ killed by (\w+)")
 
 
 _SIMPLE = re.compile(
-    r" = (-?\d+)(?:<((?:[^<>]|->)*)>)?(?: (E[A-Z0-9]+) \([^()]*\))?(?: <(\d+)\.(\d+)>)?$"
+    r" = (-?\d+)(?:<((?:->|[^<>])*)>)?(?: (E[A-Z0-9]+) \([^()]*\))?(?: <(\d+)\.(\d+)>)?$"
 )
 
 

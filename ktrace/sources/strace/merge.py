@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from ktrace.events import Event, Kind, Phase
 
 # Calls that may wait: without -T they can have returned as late as the thread's next call.
-_MAY_WAIT = frozenset((Kind.WAIT, Kind.CONNECT, Kind.READ, Kind.ACCEPT, Kind.WRITE))
+_MAY_WAIT = frozenset((Kind.WAIT, Kind.CONNECT, Kind.READ, Kind.ACCEPT, Kind.WRITE, Kind.RECV_FDS))
 
 
 def merge(streams: Sequence[Iterator[Event]]) -> Iterator[Event]:

@@ -1,12 +1,15 @@
 """From the files of one trace to its events, with an account of what was seen and not understood."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from ktrace.events import FAMILIES, Event, Family, Kind, Phase
 from ktrace.sources.strace import lines, scan
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
+from ktrace.sources.strace.fast import SHORT, Read
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
 from ktrace.sources.strace.values import note, split_args, straighten_quotes
 
@@ -44,6 +47,11 @@ class Account:
         if len(self.bad) < MAX_BAD:
             self.bad.append((source, line, reason))
 
+    def saw_key(self, source: int, line: int) -> None:
+        self.key_line_count += 1
+        if len(self.key_lines) < MAX_BAD:
+            self.key_lines.append((source, line))
+
     def count_result(self, result: int | None, errno: str | None) -> None:
         if errno:
             self.failures += 1
@@ -74,6 +82,10 @@ class Consumer(Protocol):
     generation: int
 
     def settled(self, tid: int, fd: int) -> Counted | None: ...
+
+    @property
+    def asked(self) -> Collection[bytes] | None:
+        """`(fd` for each descriptor whose data calls matter, None when all do."""
 
 
 class Half(NamedTuple):
@@ -110,20 +122,75 @@ class Reader:
         self._lone = Lone()
         self._known: dict[tuple[bytes, bytes], Counted] = {}
         self._generation = -1
+        self._data = b""  # the block that is read, and the one before it
+        self._before = b""
+        self._position = 0
 
     def events(self, blocks: Iterator[tuple[bytes, scan.Block]]) -> Iterator[Event]:
         """Yield the events of all blocks in order."""
         account = self._account
         for data, block in blocks:
             self._note_block(block)
+            self._data = data
             for row in block.rows:
                 if row.quiet[1] > row.quiet[0]:
-                    yield from self._quiet(data, row)
+                    self._position = row.quiet[1]
+                    if self._awaited or not self._nobody_asks(data, row.quiet):
+                        yield from self._quiet(data, row)
                 if row.name:
-                    yield from self._row(row)
+                    short = self._short(row) if row.form == scan.CALL else None
+                    if short is not None:
+                        yield short
+                    else:
+                        yield from self._row(row)
+            self._before = data
             self._base += block.lines
             account.lines += block.lines
             self._relative_ns += block.passed
+
+    def _short(self, row: scan.Row) -> Event | None:
+        """Read a record of a usual form at once."""
+        read = SHORT.get(row.name)
+        got = read(row.rest) if read is not None else None
+        if got is None:
+            return None
+        account = self._account
+        account.events += 1
+        account.names.add(row.name)
+        tid = self._tid(row.tid)
+        if tid in self._halves:
+            del self._halves[tid]
+        self._awaited.discard(tid)
+        if got.key_bytes:
+            account.saw_key(self._source, self._base + row.line + 1)
+        return self._event_of(row, tid, got)
+
+    def _event_of(self, row: scan.Row, tid: int, got: Read) -> Event:
+        now = self._now(row)
+        result: int | None = got.result
+        if got.result > 0 and got.kind in _ZERO_OR_FAILS:
+            result = None  # a seccomp kill prints the number of the syscall: no success
+        self._account.count_result(result, got.errno)
+        duration = got.duration_ns
+        return Event(
+            got.kind,
+            Phase.WHOLE,
+            tid,
+            row.name,
+            got.fd,
+            result,
+            got.errno,
+            now,
+            now + duration if now is not None and duration is not None else None,
+            self._source,
+            self._base + row.line + 1,
+            got.detail,
+            got.note,
+            got.result_note,
+            None,
+            row.comm,
+            row.stack,
+        )
 
     def _note_block(self, block: scan.Block) -> None:
         account = self._account
@@ -151,6 +218,16 @@ class Reader:
         for known in counted:
             known.omitted += 1
 
+    def _nobody_asks(self, data: bytes, quiet: tuple[int, int]) -> bool:
+        """Tell whether none of the few sockets that data calls could say something of is named."""
+        asked = self._consumer.asked if self._consumer is not None else None
+        if asked is None or "recvfrom" not in self._account.names:
+            return False
+        for name in asked:
+            if data.find(name, quiet[0], quiet[1]) >= 0:
+                return False
+        return True
+
     def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
         """Return what each call was made on; None when one of them needs a look."""
         consumer, known = self._consumer, self._known
@@ -170,6 +247,11 @@ class Reader:
                 known[key] = counted
             found.append(counted)
         return found
+
+    def _kept(self, row: scan.Row, rest: bytes | None = None) -> scan.Row:
+        """Return a row for later, with its line counted from the start of the file."""
+        line, kept = row.line + self._base, row.rest if rest is None else rest
+        return msgspec.structs.replace(row, line=line, rest=kept)
 
     def _tid(self, tid: int | None) -> int:
         return self._fixed_tid if self._fixed_tid is not None else self._lone.resolve(tid)
@@ -193,7 +275,7 @@ class Reader:
     def _only_counts(self, tid: int, row: scan.Row) -> bool:
         """Tell whether a data call is of no interest to the sequencer, and count it."""
         rest = row.rest
-        special = b"cmsg_type" in rest or b"FASTOPEN" in rest or row.name in ("splice", "tee")
+        special = any(mark in rest for mark in scan.SPECIAL_DATA)
         match = _DATA_FD.match(rest)
         if self._consumer is None or special or match is None:
             return False
@@ -205,7 +287,7 @@ class Reader:
             return False
         counted.omitted += 1
         if begins:
-            self._halves[tid] = Half(row._replace(line=row.line + self._base))
+            self._halves[tid] = Half(self._kept(row))
         return True
 
     def _call(self, row: scan.Row, tid: int) -> Iterator[Event]:
@@ -228,16 +310,17 @@ class Reader:
         head = f"{row.tid} " if row.tid is not None else ""
         when = f"{row.time.decode()} " if row.time else ""
         for piece in unglue(f"{head}{when}{row.name}({text}"):
-            for part in scan.rows_of(Repaired(row.line, row.end_line, piece, [])):
+            for part in scan.rows_of(Repaired(row.line, row.line, piece, [])):
                 whole = lines.whole(part.rest.decode("utf-8", "replace"))
                 if part.name and (whole is None or not lines.is_glued(whole.args)):
-                    yield from self._row(part._replace(passed=row.passed))
+                    part.line = row.line
+                    yield from self._row(msgspec.structs.replace(part, passed=row.passed))
 
     def _begin(self, row: scan.Row, tid: int, text: str) -> Iterator[Event]:
         args = lines.unfinished(text)
         if args is not None and row.name in _WAITS:
             # what a wait was asked matters only beside what it returned
-            self._halves[tid] = Half(row._replace(line=row.line + self._base), None, args)
+            self._halves[tid] = Half(self._kept(row), None, args)
             return
         if args is None:  # cut by the end of the log, or torn: it may still be a whole first half
             args = text if row.name != "setsockopt" or text.count(",") >= 3 else ""
@@ -246,7 +329,7 @@ class Reader:
             return
         event = self._event(row, tid, Phase.BEGIN, row.name, decoded, None)
         # a setsockopt is whole in its first half: its text, which may show a key, is not kept
-        kept = row._replace(rest=b"", line=row.line + self._base)
+        kept = self._kept(row, rest=b"")
         self._halves[tid] = Half(kept, event, args if row.name in OUT_ARGUMENTS else None)
         if row.is_data:
             self._awaited.add(tid)
@@ -257,12 +340,40 @@ class Reader:
         text = row.rest.decode("utf-8", "replace")
         out = lines.whole(text)
         if half is None or half.row.name != row.name:
+            half = self._look_back(row)
+        if half is None:
             yield from self._orphan(row, tid, out)
         elif out is None:
             if "unfinished" in text:
                 self._halves[tid] = half
         else:
             yield from self._end_of_call(row, tid, half, out)
+
+    def _look_back(self, row: scan.Row) -> Half | None:
+        """Find the first half of a wait or data call that the scanner passed over.
+
+        A thread is inside one call at a time, so its last record before this one is that half.
+        """
+        if row.tid is None or FAMILY_OF.get(row.name) not in ("wait", "io"):
+            return None
+        for data, end in ((self._data, self._position), (self._before, len(self._before))):
+            for prefix in (f"\n{row.tid} ".encode(), f"\n[pid {row.tid:>5}] ".encode()):
+                start = data.rfind(prefix, 0, end) + 1
+                if start:
+                    return self._half_at(data, start, row)
+        return None
+
+    def _half_at(self, data: bytes, start: int, row: scan.Row) -> Half | None:
+        line = data[start : data.find(b"\n", start)].decode("utf-8", "replace")
+        if data is self._before:
+            number = -data.count(b"\n", start)
+        else:
+            number = row.line - data.count(b"\n", start, self._position)
+        for found in scan.rows_of(Repaired(number, number, line, [])):
+            args = lines.unfinished(found.rest.decode("utf-8", "replace"))
+            if found.name == row.name and found.form == scan.CALL and args is not None:
+                return Half(self._kept(found), None, args)
+        return None
 
     def _end_of_call(
         self, row: scan.Row, tid: int, half: Half, out: lines.Outcome
@@ -314,9 +425,7 @@ class Reader:
             self._account.not_read(self._source, self._base + row.line + 1, str(error))
             return None
         if decoded is not None and decoded.key_bytes:
-            self._account.key_line_count += 1
-            if len(self._account.key_lines) < MAX_BAD:
-                self._account.key_lines.append((self._source, self._base + row.line + 1))
+            self._account.saw_key(self._source, self._base + row.line + 1)
         return decoded
 
     def _event(

@@ -58,7 +58,7 @@ _ATTACHED = re.compile(
 _COUNT_TABLE = re.compile(r"\s*(?:\d+\.\d+\s+\d+\.\d+\s+\d+|100\.00|% time|-{4,})")
 _QUOTE = re.compile(r'"(?:[^"\\]|\\.)*"')
 _GLUE = re.compile(
-    r"((?:\)\s*= (?:-1 E[A-Z0-9]+|-?\d+|\?|0x[0-9a-f]+)(?:<(?:[^<>]|->)*>)?"
+    r"((?:\)\s*= (?:-1 E[A-Z0-9]+|-?\d+|\?|0x[0-9a-f]+)(?:<(?:->|[^<>])*>)?"
     r"(?: E[A-Z]+)?(?: \([^()\n]*\))*(?: <\d+\.\d+>)?|<unfinished \.\.\.>|\+\+\+ (?:exited|killed)[^+]*\+\+\+))"
     rf"\s*(?=(?:\[pid|\d|[a-z<+-]))(?={grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|<\.\.\. \w+ resumed|\+\+\+ |--- SIG))"
 )
@@ -113,14 +113,14 @@ class Assembler:
     def _line(self, number: int, text: str) -> Iterator[Repaired]:
         if not text.strip():
             return
-        if _STACK.match(text) and (self._complete or not self._parts):
+        if _STACK.match(text) and self._is_between():
             self._stack.append(text if text.lstrip().startswith(">") else f" > {text.strip()}")
             return
         start = self._as_start(text)
         if start is not None and not self._continues(start):
             yield from self._flush()
             self._begin(number, start)
-        elif _MESSAGE.match(text) or (not self._parts and _COUNT_TABLE.match(text)):
+        elif _MESSAGE.match(text) or (self._is_between() and _COUNT_TABLE.match(text)):
             return
         elif self._parts and not self._complete:
             self._join(number, _PROMPT.sub("", text) if text.lstrip()[:1] == ">" else text.lstrip())
@@ -129,6 +129,9 @@ class Assembler:
         else:
             yield from self._flush()
             self._not_understood(number, "no call and no continuation of one")
+
+    def _is_between(self) -> bool:
+        return self._complete or not self._parts
 
     def _as_start(self, text: str) -> str | None:
         """Return the text from where a record starts, without prompts and editor's line numbers."""

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from ktrace.sources.strace import lines as grammar
 from ktrace.sources.strace.repair import Assembler, Repaired
 
@@ -19,7 +21,8 @@ CALL, RESUMED, EXIT = 0, 1, 2
 _CORE = grammar.CORE_NAMES
 _DATA = grammar.DATA_NAMES
 _NEEDED = f"(?:{_CORE}|{_DATA})"
-_MOVED = r"(?:[^\n]*\) += (?:[1-9]\d*|-1 EAGAIN \([^\n()]*\)))(?: <\d+\.\d+>)?\n"
+_MOVED = r"[^\n]*\) += (?:[1-9]\d*|-1 EAGAIN \([^\n()]*\))(?: <\d+\.\d+>)?\n"
+_BEGINS = r"[^\n]*<unfinished \.\.\.>\n"
 # readiness for input only: it proves nothing and shows no failure
 _INPUT = r"\[(?:\{(?:events=)?EPOLLIN, [^E\n\].]*+)*+\][^\n]*\n"
 _UNNEEDED_CALL = (
@@ -29,8 +32,8 @@ _UNNEEDED_CALL = (
 _NO_CALL = rf"{grammar.STACK_LINE}\n|{grammar.MESSAGE}\n|[ \t\r]*\n"
 _UNNEEDED = rf"(?:{grammar.PLAIN_HEAD}(?:{_UNNEEDED_CALL})|{_NO_CALL})"
 _QUIET = (
-    rf"(?:{grammar.PLAIN_HEAD}(?:(?:{_DATA})\(\d{_MOVED}"
-    rf"|epoll_p?wait2?\(\d+(?:<[^>\n]*>)?, {_INPUT}"
+    rf"(?:{grammar.PLAIN_HEAD}(?:(?:{_DATA})\(\d(?:{_MOVED}|{_BEGINS})"
+    rf"|epoll_p?wait2?\(\d+(?:<[^>\n]*>)?, (?:{_INPUT}| <unfinished \.\.\.>\n)"
     rf"|<\.\.\. (?:(?:{_DATA}) resumed>{_MOVED}|epoll_p?wait2? resumed>{_INPUT})"
     rf"|{_UNNEEDED_CALL})|{_NO_CALL})"
 )
@@ -48,7 +51,7 @@ def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
 _BLOCK = _block_pattern(_QUIET)
 _CAREFUL_BLOCK = _block_pattern(_UNNEEDED)
 # what a data call of these does is more than moving data
-_SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN", b"cmsg_type=0x1", b"splice(", b"tee(", b"0x2000")
+SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN", b"cmsg_level=0x1,", b"0x20000000")
 _START = re.compile(
     rf"^{grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|--- |\+\+\+ |<\.\.\. \w+ resumed)".encode()
 )
@@ -60,24 +63,23 @@ _UNFILTERED = re.compile(
 )
 _UNFILTERED_HINTS = (b"mmap(", b"brk(", b"futex(", b"mprotect(", b"rt_sigaction(")
 _WAIT_SEEN = re.compile(rf"^{grammar.PLAIN_HEAD}epoll_p?wait2?\(".encode(), re.M)
+# one match a line, so that the search never tries a position inside one
 _DATA_CALL = re.compile(
     (
-        rf"^ *(?:\[pid +(\d+)(?:<[^>\n]*>)?\] *|(\d{{1,8}})(?:<[^>\n]*>)? +)?{grammar.PLAIN_TIME}"
-        rf"(?:{_DATA})\((\d+)"
-    ).encode(),
-    re.M,
+        rf" *(?:\[pid +(\d+)(?:<[^>\n]*>)?\] *|(\d{{1,8}})(?:<[^>\n]*>)? +)?{grammar.PLAIN_TIME}"
+        rf"(?:{_DATA})\((\d+)[^\n]*\n|[^\n]*\n"
+    ).encode()
 )
 _AUDITED = (b"setsockopt", b"connect")
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, gc=False):
     """A candidate.  `rest` is what follows `name(`; `passed` the sum of -r deltas up to it (ns).
 
     `quiet` is the part of the block before it, from the candidate before, that was swallowed.
     """
 
     line: int
-    end_line: int
     form: int
     tid: int | None
     comm: str | None
@@ -136,10 +138,21 @@ def scan(data: bytes, dialect: Dialect = Dialect()) -> Block:  # noqa: B008 - im
     """Scan one block of whole lines, ended by a newline."""
     unfiltered = is_unfiltered(data)
     waits = _WAIT_SEEN.search(data) is not None
-    block = None if dialect.numbered else _scan_clean(data, dialect.relative)
+    hurt = dialect.numbered or _is_hurt(data)
+    block = None if hurt else _scan_clean(data, dialect.relative)
     if block is None:
         block = _scan_damaged(data, dialect)
     return block._replace(unfiltered=unfiltered, waits=waits)
+
+
+_ENTITY = re.compile(rb"&(?:quot|[gl]t|amp|nbsp|#\d+);")
+
+
+def _is_hurt(data: bytes) -> bool:
+    """Tell marks of mail, web and terminals that can stand inside a well-formed record."""
+    if b"\xa0" in data or b"\x1b" in data or b"=3D" in data or b"<br" in data:
+        return True
+    return b"&" in data and _ENTITY.search(data) is not None
 
 
 def is_unfiltered(data: bytes) -> bool:
@@ -150,7 +163,7 @@ def is_unfiltered(data: bytes) -> bool:
 
 def data_calls(data: bytes, quiet: tuple[int, int]) -> list[tuple[bytes, bytes, bytes]]:
     """Return (pid in brackets, pid, fd) of each data call in a swallowed part of a block."""
-    return _DATA_CALL.findall(data, *quiet)
+    return [call for call in _DATA_CALL.findall(data, *quiet) if call[2]]
 
 
 def careful_rows(data: bytes, row: Row) -> list[Row]:
@@ -159,7 +172,7 @@ def careful_rows(data: bytes, row: Row) -> list[Row]:
     block = _clean_rows(part, _CAREFUL_BLOCK, False)
     rows = block.rows if block is not None else []
     return [
-        inner._replace(line=row.quiet_line + inner.line, end_line=row.quiet_line + inner.end_line)
+        msgspec.structs.replace(inner, line=row.quiet_line + inner.line)
         for inner in rows
         if inner.name
     ]
@@ -167,7 +180,7 @@ def careful_rows(data: bytes, row: Row) -> list[Row]:
 
 def _scan_clean(data: bytes, relative: bool) -> Block | None:
     """Scan a block of well-formed records; None when it is not one."""
-    special = any(mark in data for mark in _SPECIAL_DATA)
+    special = any(mark in data for mark in SPECIAL_DATA)
     return _clean_rows(data, _CAREFUL_BLOCK if special else _BLOCK, relative)
 
 
@@ -195,7 +208,6 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
         number, label = pid or bpid, comm or bcomm
         rows.append(
             Row(
-                line,
                 line,
                 RESUMED if resumed else EXIT if gone else CALL,
                 int(number) if number else None,
@@ -256,7 +268,8 @@ def _scan_damaged(data: bytes, dialect: Dialect) -> Block:
             if dialect.relative and row.time:
                 passed += delta_ns(row.time)
             if row.name:
-                rows.append(row._replace(passed=passed))
+                row.passed = passed
+                rows.append(row)
     return Block(
         rows,
         assembler.lines,
@@ -288,7 +301,6 @@ def rows_of(record: Repaired) -> Iterator[Row]:
     number = pid or bpid
     yield Row(
         record.line,
-        record.end_line,
         RESUMED if resumed else EXIT if gone else CALL,
         int(number) if number else None,
         comm or bcomm or None,

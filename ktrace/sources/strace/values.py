@@ -16,7 +16,7 @@ STRING = r'"(?:[^"\\]|\\.)*"'
 _SPLIT = re.compile(
     rf"""{STRING}                       # strings hide everything
       | /\*.*?\*/                       # comments of -X verbose
-      | <(?:[^<>"]|->|"[^"]*")*>(?=\s*[,)\]}}]|$)  # what -y wrote behind an fd
+      | <(?:->|[^<>"]|"[^"]*")*>(?=\s*[,)\]}}]|$)  # what -y wrote behind an fd
       | [\[\]{{}}(),]
     """,
     re.X | re.S,
@@ -42,7 +42,7 @@ _SMART_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "�
 # one argument of the usual shapes, up to two levels of brackets, without a step of backtracking
 _ARG = re.compile(
     rf"""\s*+((?>[^,"\[\]{{}}()<>/]++
-      | {STRING} | <(?:[^<>"]|->)*+>(?=\s*(?:,|$)) | \([^()"\[\]{{}}<>]*+\)
+      | {STRING} | <(?:->|[^<>"])*+>(?=\s*(?:,|$)) | \([^()"\[\]{{}}<>]*+\)
       | \{{ (?>[^{{}}"\[\]<>/]++ | {STRING} | \{{[^{{}}"\[\]<>/]*+\}} | \[[^{{}}"\[\]<>/]*+\] )*+ \}}
       | \[ (?>[^{{}}"\[\]<>/]++ | {STRING} | \{{ (?>[^{{}}"\[\]<>/]++ | \{{[^{{}}"\[\]<>/]*+\}} )*+ \}} )*+ \]
     )*+)(?:,|$)""",
@@ -312,14 +312,16 @@ def poll_events(text: str) -> list[tuple[int, int]]:
     return found
 
 
+# `[3 4 5]`, `[3<TCP:[1]>, 4]`
+FD_SET = r"\[(?:\s*\d+(?:<(?:->|[^<>])*>)?,?)*\s*(?:\.\.\.)?\]"
+_DECORATION = re.compile(r"<(?:->|[^<>])*>")
+
+
 def fd_set(text: str) -> list[int]:
     """Return the descriptors in `[3 4 5]` or `[3<TCP:[1]> 4]`."""
-    return [
-        int(number) for number in re.findall(r"(?:^|[\[\s,])(\d+)", re.sub(r"<[^>]*>", "", text))
-    ]
+    return [int(number) for number in re.findall(r"\d+", _DECORATION.sub("", text))]
 
 
 def errno_number(text: str) -> int | None:
-    """Read the value of SO_ERROR: `[0]`, `[111]` or `[ECONNREFUSED]`."""
-    value = integer(text)
-    return value if value is not None else ERRNO_NUMBERS.get(text.strip("[] "))
+    """Read the value of SO_ERROR: `[0]`, `[111]` or `[ECONNREFUSED]`; None for a mere pointer."""
+    return constant(text.strip("[] "), ERRNO_NUMBERS) if text.startswith("[") else None

@@ -1,0 +1,243 @@
+"""Short cuts for the few forms that make up nearly every record that matters.
+
+Each reads a whole record with one regular expression and gives what the decoder in calls.py gives for it,
+or None for any other form; a test holds the two against each other.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from ktrace import uapi
+from ktrace.events import (
+    AcceptDetail,
+    Detail,
+    Endpoint,
+    EpollCtlDetail,
+    FdNote,
+    IntDetail,
+    KeyDetail,
+    Kind,
+    OptionDetail,
+    Ready,
+    UlpDetail,
+    WaitDetail,
+)
+from ktrace.sources.strace import calls, values
+
+
+class Read(NamedTuple):
+    """A record read at once: the fields of an event that come from its text."""
+
+    kind: Kind
+    fd: int | None
+    note: FdNote | None
+    detail: Detail | None
+    result: int
+    errno: str | None
+    result_note: FdNote | None
+    duration_ns: int | None
+    key_bytes: bool = False
+
+
+Short = Callable[[bytes], Read | None]
+_NOTE = rb"(?:<([^<>\n]*(?:->[^<>\n]*)?)>)?"
+_FD = rb"(\d{1,9})" + _NOTE
+_TAIL = (
+    rb"\) = (?:(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\))(?: <(\d{1,6})\.(\d{6})>)?$"
+)
+_V4 = (
+    rb"\{sa_family=AF_INET, sin_port=htons\((\d{1,5})\), sin_addr=inet_addr\(\"([0-9.]{7,15})\"\)\}"
+)
+
+
+def _pattern(middle: bytes) -> re.Pattern[bytes]:
+    return re.compile(_FD + middle + _TAIL)
+
+
+@lru_cache(maxsize=8192)
+def _note(raw: bytes | None) -> FdNote | None:
+    return values.note(raw.decode("utf-8", "replace")) if raw else None
+
+
+@lru_cache(maxsize=64)
+def _errno(raw: bytes | None) -> str | None:
+    return raw.decode() if raw else None
+
+
+def _read(
+    kind: Kind,
+    fd: bytes,
+    note: bytes | None,
+    detail: Detail | None,
+    tail: tuple[bytes | None, ...],
+    key_bytes: bool = False,
+) -> Read:
+    result, result_note, errno, seconds, micros = tail
+    return Read(
+        kind,
+        int(fd),
+        _note(note),
+        detail,
+        int(result) if result is not None else -1,
+        _errno(errno),
+        _note(result_note),
+        (int(seconds) * 1_000_000 + int(micros or 0)) * 1000 if seconds is not None else None,
+        key_bytes,
+    )
+
+
+_CLOSE = _pattern(b"")
+
+
+def _close(rest: bytes) -> Read | None:
+    match = _CLOSE.match(rest)
+    if match is None:
+        return None
+    fd, note, *tail = match.groups()
+    return _read(Kind.CLOSE, fd, note, None, tuple(tail))
+
+
+_SETSOCKOPT = _pattern(rb", (SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
+_TLS = _pattern(rb", SOL_TLS, TLS_(TX|RX), (\"(?:[^\"\\\n]|\\.)*\"(?:\.\.\.)?), (\d{1,4})")
+
+
+@lru_cache(maxsize=512)
+def _option(level: bytes, name: bytes, value: bytes, optlen: bytes) -> tuple[Kind, Detail] | None:
+    if level == b"SOL_TCP" and name == b"TCP_ULP":
+        ulp = calls.ulp_name(f"[{value.decode()}]")
+        if ulp in (None, "tls"):
+            return Kind.ULP, UlpDetail(ulp, int(optlen))
+        return Kind.SOCKOPT, OptionDetail("SOL_TCP", "TCP_ULP")
+    if level == b"SOL_TCP":
+        return Kind.SOCKOPT, OptionDetail("SOL_TCP", name.decode(), int(value))
+    if level in (b"SOL_SOCKET", b"SOL_IP", b"SOL_IPV6"):
+        return Kind.SOCKOPT, OptionDetail(level.decode(), name.decode())
+    return None
+
+
+def _setsockopt(rest: bytes) -> Read | None:
+    match = _SETSOCKOPT.match(rest)
+    if match is None:
+        return _key(rest)
+    fd, note, level, name, value, optlen, *tail = match.groups()
+    option = _option(level, name, value, optlen)
+    return None if option is None else _read(option[0], fd, note, option[1], tuple(tail))
+
+
+def _key(rest: bytes) -> Read | None:
+    match = _TLS.match(rest)
+    if match is None:
+        return None
+    fd, note, direction, payload, optlen, *tail = match.groups()
+    version, cipher, shown = calls.crypto_info(payload.decode("utf-8", "replace"))
+    detail = KeyDetail("tx" if direction == b"TX" else "rx", version, cipher, int(optlen))
+    return _read(Kind.KEY, fd, note, detail, tuple(tail), shown)
+
+
+_EPOLL_CTL = _pattern(
+    rb", EPOLL_CTL_(ADD|MOD|DEL), (\d{1,9})(?:<[^<>\n]*(?:->[^<>\n]*)?>)?, "
+    rb"(?:\{events=(EPOLL[A-Z|]+), data=(?:\{u32=\d+, u64=(\d{1,20})\}|(0x[0-9a-f]{1,16}))\}|NULL|0x[0-9a-f]+)"
+)
+
+
+def _epoll_ctl(rest: bytes) -> Read | None:
+    match = _EPOLL_CTL.match(rest)
+    if match is None:
+        return None
+    epfd, note, op, fd, events, data, hexed, *tail = match.groups()
+    shown = int(data) if data else int(hexed, 16) if hexed else None
+    bits = values.event_bits(events.decode()) if events else None
+    detail = EpollCtlDetail(op.decode(), int(fd), bits, shown)
+    return _read(Kind.EPOLL_CTL, epfd, note, detail, tuple(tail))
+
+
+_EPOLL_WAIT = _pattern(rb", \[([^\]\n.]*)\], \d{1,9}, -?\d{1,9}(?:, NULL, 8)?")
+
+
+def _epoll_wait(rest: bytes) -> Read | None:
+    match = _EPOLL_WAIT.match(rest)
+    if match is None:
+        return None
+    epfd, note, array, *tail = match.groups()
+    entries = values.epoll_events(array.decode("utf-8", "replace"))
+    ready = tuple(Ready(None, data, bits) for bits, data in entries)
+    count = int(tail[0]) if tail[0] else 0
+    detail = WaitDetail(ready if count else (), len(entries) < count)
+    return _read(Kind.WAIT, epfd, note, detail, tuple(tail))
+
+
+_CONNECT = _pattern(rb", " + _V4 + rb", 16")
+
+
+def _connect(rest: bytes) -> Read | None:
+    match = _CONNECT.match(rest)
+    if match is None:
+        return None
+    fd, note, port, address, *tail = match.groups()
+    detail = Endpoint("AF_INET", address.decode(), int(port))
+    return _read(Kind.CONNECT, fd, note, detail, tuple(tail))
+
+
+_ACCEPT = _pattern(rb", " + _V4 + rb", \[[^\]\n]*\](?:, (0|SOCK_[A-Z_|]+))?")
+
+
+def _accept(rest: bytes) -> Read | None:
+    match = _ACCEPT.match(rest)
+    if match is None:
+        return None
+    fd, note, port, address, flags, *tail = match.groups()
+    peer = Endpoint("AF_INET", address.decode(), int(port))
+    detail = AcceptDetail(peer, b"CLOEXEC" in (flags or b""))
+    return _read(Kind.ACCEPT, fd, note, detail, tuple(tail))
+
+
+_SHUTDOWN = _pattern(rb", (SHUT_RD|SHUT_WR|SHUT_RDWR)")
+
+
+def _shutdown(rest: bytes) -> Read | None:
+    match = _SHUTDOWN.match(rest)
+    if match is None:
+        return None
+    fd, note, how, *tail = match.groups()
+    return _read(Kind.SHUTDOWN, fd, note, _HOW[how], tuple(tail))
+
+
+_HOW = {name.encode(): IntDetail(number) for name, number in uapi.SHUTDOWN.items()}
+
+_SOCKET = re.compile(rb"([A-Z_0-9]{2,20}), ([A-Z_|]{2,60}), ([A-Z_0-9]{1,20})" + _TAIL)
+
+
+@lru_cache(maxsize=256)
+def _arguments(family: bytes, kind: bytes, protocol: bytes) -> Detail | None:
+    decoded = calls.DECODERS["socket"]([family.decode(), kind.decode(), protocol.decode()], None)
+    return decoded.detail if decoded is not None else None
+
+
+def _socket(rest: bytes) -> Read | None:
+    match = _SOCKET.match(rest)
+    if match is None:
+        return None
+    *arguments, result, result_note, errno, seconds, micros = match.groups()
+    read = _read(
+        Kind.SOCKET,
+        b"0",
+        None,
+        _arguments(*arguments),
+        (result, result_note, errno, seconds, micros),
+    )
+    return read._replace(fd=None)
+
+
+SHORT: dict[str, Short] = {
+    "close": _close,
+    "setsockopt": _setsockopt,
+    "epoll_ctl": _epoll_ctl,
+    "epoll_wait": _epoll_wait,
+    "connect": _connect,
+    "accept": _accept,
+    "accept4": _accept,
+    "shutdown": _shutdown,
+    "socket": _socket,
+}
