@@ -233,3 +233,50 @@ def test_size_of_a_page() -> None:
 
 def test_the_same_report_gives_the_same_page() -> None:
     assert html.render(samples.mixed()) == html.render(samples.mixed())
+
+
+def test_a_missing_module_is_named_before_the_latent_race() -> None:
+    """With ENOENT on every attempt the order of the calls is not what cost kTLS."""
+    make = samples.Maker()
+    for _ in range(3):
+        c = samples.lucky(make, 0.7, 5, 16, 220)
+        ulp = tuple(msgspec.structs.replace(a, result="ENOENT") for a in c.ulp)
+        make.connections[-1] = msgspec.structs.replace(c, outcome="fallback", ulp=ulp, tx=(), rx=())
+    error = msgspec.structs.replace(finding("KT201", "error"), message="the kernel has no tls ULP")
+    text = rendered(samples.report(make, [error, samples.latent_finding(make)])).text()
+    assert "3 of 3 kTLS connections fell back: the kernel has no tls ULP." in text
+    assert "3 client connections did not wait for ESTABLISHED first" in text
+    assert "worked by luck" not in text.split("Race strip\nOne row")[0]
+
+
+def test_a_capture_has_no_column_of_lines() -> None:
+    make = samples.Maker()
+    c = samples.raced(make, 4.2, 44.1, 583)
+    rows = tuple(msgspec.structs.replace(r, line=None) for r in c.timeline)
+    make.connections[0] = msgspec.structs.replace(c, timeline=rows)
+    page = rendered(samples.report(make, [samples.race_finding(make)], kind="live", lines=None))
+    classes = [values.get("class", "") for tag, values in page.elements if tag == "table"]
+    assert [name for name in classes if name.startswith("calls")] == [
+        "calls unlined",
+        "calls took unlined",
+    ]
+    assert "num ln" not in page.attributes("class")
+
+
+def test_states_of_a_capture_come_from_the_kernel() -> None:
+    """connect() that returned after ESTABLISHED says so; the span begins where the kernel says."""
+    from ktrace.reporters.htmlreport.moments import moments
+
+    make = samples.Maker()
+    steps: list[samples.Step] = [
+        (0.0, "connect(8, 10.9.0.1:4043)", "EINPROGRESS", 0.12, samples.UP, samples.UP),
+        (0.012, samples.STATE, None, None, samples.OFF, samples.SYN),
+        (0.069, samples.STATE, None, None, samples.SYN, samples.UP),
+        (0.163, samples.ULP, "ok", 0.005, samples.UP, samples.UP),
+        (1.0, "close(8)", "ok", 0.1, samples.UP, samples.FIN),
+    ]
+    times = moments(make.add(steps, True, ordering="unordered", margin_us=94.0))
+    states = [(span.state, span.basis) for span in times.spans]
+    assert states[:2] == [("SYN_SENT", "observed"), ("ESTABLISHED", "observed")]
+    assert times.spans[0].start == pytest.approx(12, abs=1)
+    assert times.established == pytest.approx(69, abs=1)

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from ktrace.analysis import analyse
@@ -17,7 +18,6 @@ from tests.browser.conftest import FIXTURES, FLAGS
 from tests.browser.test_notebook import LOGS, run_page
 
 WIDE = {"width": 1184, "height": 830}
-NARROW = {"width": 390, "height": 830}
 
 
 def take(browser: Any, page: Path, picture: Path, window: dict[str, int], theme: str) -> None:
@@ -27,6 +27,9 @@ def take(browser: Any, page: Path, picture: Path, window: dict[str, int], theme:
     opened.goto(page.as_uri())
     opened.screenshot(path=picture)
     context.close()
+    with Image.open(picture) as image:
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(picture, optimize=True)
     print(f"{picture} {picture.stat().st_size // 1024} KB")
 
 
@@ -50,7 +53,6 @@ def take_all(target: Path) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         take(browser, report, target / "race-report-light.png", WIDE, "light")
         take(browser, report, target / "race-report-dark.png", WIDE, "dark")
-        take(browser, report, target / "race-report-phone.png", NARROW, "light")
         take(browser, check, target / "check.png", WIDE, "light")
         browser.close()
         os.environ["MPLBACKEND"] = "Agg"

@@ -66,7 +66,7 @@ def found(finding: Finding, names: Mapping[str, str]) -> Found:
         worst="",
         rows=call_rows(finding.rows),
         places=places,
-        more_places=len(finding.evidence) - sum(len(some) for _, some in places),
+        more_places=len({_place(e, names) for e in finding.evidence}) - _shown(places),
         fields=tuple(_fields(finding)),
         stack=finding.stack or (),
         observed=all(row.basis == "observed" for row in finding.rows),
@@ -79,15 +79,19 @@ def _size(finding: Finding, ids: Sequence[str]) -> str:
     return f"{plural(max(finding.count, len(ids)), 'connection')}: {id_runs(ids, 4)}"
 
 
+def _shown(places: Sequence[tuple[str, tuple[str, ...]]]) -> int:
+    return len({place for _, some in places for place in some})
+
+
 def _places(
     evidence: Sequence[Evidence], names: Mapping[str, str]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Fold evidence by its text: the first few texts with the first few places of each."""
-    by_text: dict[str, list[str]] = {}
+    by_text: dict[str, dict[str, None]] = {}
     for item in evidence:
-        by_text.setdefault(item.text, []).append(_place(item, names))
+        by_text.setdefault(item.text, {})[_place(item, names)] = None
     shown = list(by_text.items())[:_TEXTS]
-    return tuple((text, tuple(places[:_PLACES])) for text, places in shown)
+    return tuple((text, tuple(places)[:_PLACES]) for text, places in shown)
 
 
 def _place(evidence: Evidence, names: Mapping[str, str]) -> str:

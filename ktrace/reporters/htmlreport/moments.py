@@ -233,10 +233,16 @@ def _spans(
 def _changes(
     rows: tuple[TimelineRow, ...], at: tuple[float, ...], by_order: bool, up: float | None
 ) -> Iterator[tuple[float, TcpState, Basis]]:
-    """Yield (when, state, basis): a proof counts from its end, other calls from their start."""
+    """Yield (when, state, basis): a proof counts from its end, other calls from their start.
+
+    Where the kernel's own changes were seen, calls count only after the last of them.
+    """
     state: TcpState | None = None
     last = float("-inf")
-    for row, begin in zip(rows, at, strict=True):
+    seen = max((i for i, row in enumerate(rows) if row.call == "state"), default=-1)
+    for i, (row, begin) in enumerate(zip(rows, at, strict=True)):
+        if i < seen and row.call != "state":
+            continue
         if row.state_before != state:
             state, last = row.state_before, max(begin, last)
             yield last, state, row.basis

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ktrace.findings import Rate, Report
+from ktrace.findings import Rate, Report, Summary
 from ktrace.reporters.htmlreport.groups import group_of
 from ktrace.reporters.htmlreport.words import count, duration, short_sources
 from ktrace.wording import listed, plural
@@ -66,8 +66,11 @@ def _sentence(report: Report) -> tuple[str, str, str]:
         return _nothing_tried(report)
     if s.raced:
         return "race", f"{_of(s.raced, clients)} raced:", _RACED
+    if s.fallback and report.findings and report.findings[0].severity == "error":
+        return "race", f"{_of_tried(s)} fell back:", report.findings[0].message + "."
     if s.unordered:
-        return "luck", f"{_of(s.unordered, clients)} worked by luck:", _LUCK
+        how = "worked by luck" if _worked_by_luck(report) else "did not wait"
+        return "luck", f"{_of(s.unordered, clients)} {how}:", _LUCK
     unjudged = unjudged_connections(report)
     if unjudged:
         return (
@@ -87,6 +90,18 @@ def _of(k: int, n: int) -> str:
     if k == n == 1:
         return "The one client connection"
     return f"{count(k)} of {plural(n, 'client connection')}"
+
+
+def _of_tried(summary: Summary) -> str:
+    if summary.fallback == summary.attempted == 1:
+        return "The one connection that tried kTLS"
+    return f"{count(summary.fallback)} of {plural(summary.attempted, 'kTLS connection')}"
+
+
+def _worked_by_luck(report: Report) -> bool:
+    """Say whether the kernel took the ULP of a connection that did not wait."""
+    hasty = [c for c in report.connections if c.ordering == "unordered"]
+    return not hasty or any(a.result == "ok" for c in hasty for a in c.ulp)
 
 
 def _nothing_tried(report: Report) -> tuple[str, str, str]:
@@ -113,18 +128,29 @@ def _lead(report: Report) -> str:
     parts = []
     if not s.attempted:
         parts.append(_seen(report))
-    if s.raced and s.unordered:
-        more = "One more" if s.unordered == 1 else f"Another {count(s.unordered)}"
-        parts.append(f"{more} made the same calls in the same order and worked by luck.")
-    elif s.unordered:
-        parts.append(_LUCK_LEAD)
-    if s.fallback and (s.raced or s.unordered):
+    if s.unordered:
+        parts.append(_latent(report))
+    if s.fallback and s.raced:
         parts.append(f"{plural(s.fallback, 'connection')} went on with TLS in user space.")
     if s.attempted and not (s.raced or s.unordered or s.fallback):
         parts.append(_clean(report))
     if s.attempted and s.raced + s.unordered and (unjudged := unjudged_connections(report)):
         parts.append(f"{plural(unjudged, 'connection')} cannot be judged.")
     return " ".join(parts)
+
+
+def _latent(report: Report) -> str:
+    """Describe the latent races, in words that fit the first sentence."""
+    s = report.summary
+    lucky = _worked_by_luck(report)
+    if s.raced:
+        more = "One more" if s.unordered == 1 else f"Another {count(s.unordered)}"
+        end = " and worked by luck." if lucky else ", and the ULP was refused for another reason."
+        return f"{more} made the same calls in the same order{end}"
+    if _sentence(report)[0] == "luck" and lucky:
+        return _LUCK_LEAD
+    some = f"{plural(s.unordered, 'client connection')} did not wait for ESTABLISHED first"
+    return f"{some}: over a slower link this is a race, whatever else is mended."
 
 
 def _seen(report: Report) -> str:
@@ -213,10 +239,11 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
 
 
 def _sources(report: Report) -> str:
-    kind = "strace log" if report.trace.kind == "strace" else "kernel capture"
+    live = report.trace.kind == "live"
+    kind = "kernel capture" if live else "strace log"
     names = list(short_sources(report.trace.sources).values())
     if len(names) == 1:
-        return f"{kind} {names[0]}"
+        return f"{kind} {names[0].removeprefix('live: ')}"
     return plural(len(names), kind)
 
 

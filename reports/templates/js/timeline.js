@@ -140,7 +140,7 @@
       bars.set(row.n, bar);
       nodes.push(bar);
       const label = labelOf(row);
-      const half = label.length * 3.1 * 100 / width;
+      const half = label.length * 3.5 * 100 / width;
       const mid = Math.min(Math.max(x + w / 2, half), 100 - half);
       if (label && mid - half > free) {
         nodes.push(kt.svg("text", { x: percent(mid), y: y + 19 }, label));
@@ -162,7 +162,8 @@
     const width = narrow ? Math.max(260, innerWidth - 60) : Math.min(960, innerWidth - 240);
     const scale = scaleFor(connection, rows);
     const threads = [...new Set(rows.filter((r) => r.tid !== null).map((r) => r.tid))].slice(0, 8);
-    const basis = rows.some((r) => r.inferred) ? "inferred" : "observed";
+    const spans = connection.spans();
+    const basis = spans.some((s) => s.inferred) ? (spans.some((s) => !s.inferred) ? "in part inferred" : "inferred") : "observed";
     const names = [`TCP state, ${basis}`, "kTLS setup", ...threads.map((tid) => `thread ${tid} calls`)];
     const step = narrow ? 52 : 42;
     const middle = names.map((_, i) => 44 + i * step);
@@ -197,17 +198,18 @@
   }
 
   function callsTable(connection, rows) {
-    const heads = [["line", "num"], ["time", "num"], ["thread", "num"], ["call", ""], ["result", ""], ["took", "num"], ["TCP state after", ""]];
+    const lined = rows.some((row) => row.line !== null);
+    const heads = [...(lined ? [["line", "num"]] : []), ["time", "num"], ["thread", "num"], ["call", ""], ["result", ""], ["took", "num"], ["TCP state after", ""]];
     const body = kt.el("tbody");
     const gap = gapAfter(connection, rows);
     rows.forEach((row, i) => {
-      body.append(callRow(connection, row));
+      body.append(callRow(connection, row, lined));
       if (i === gap) {
         const n = connection.omitted;
-        body.append(kt.el("tr", { class: "gap" }, kt.el("td", { colspan: 3 }), kt.el("td", { colspan: 4 }, `${n.toLocaleString("en-US")} data call${n === 1 ? "" : "s"} left out`)));
+        body.append(kt.el("tr", { class: "gap" }, kt.el("td", { colspan: lined ? 3 : 2 }), kt.el("td", { colspan: 4 }, `${n.toLocaleString("en-US")} data call${n === 1 ? "" : "s"} left out`)));
       }
     });
-    return kt.el("table", { class: "calls took" },
+    return kt.el("table", { class: lined ? "calls took" : "calls took unlined" },
       kt.el("caption", { class: "hidden" }, `Calls of ${connection.id}`),
       kt.el("thead", {}, kt.el("tr", {}, ...heads.map(([name, cls]) => kt.el("th", { scope: "col", class: cls || null }, name)))), body);
   }
@@ -224,7 +226,7 @@
     return best;
   }
 
-  function callRow(connection, row) {
+  function callRow(connection, row, lined) {
     const refused = isRefused(row) && row.result !== null;
     const time = connection.byOrder ? `call ${row.at + 1}` : kt.signed(row.at);
     const swatch = kt.svg("svg", { class: "swatch", "aria-hidden": "true" });
@@ -232,7 +234,7 @@
     const high = look.startsWith("s-up") ? 9 : 5;
     swatch.append(kt.svg("rect", { class: look, x: 0.5, y: high === 9 ? 0.5 : 2.5, width: 13, height: high }));
     return kt.el("tr", { class: refused ? "marked" : null, "data-row": row.n },
-      kt.el("td", { class: "num ln" }, row.line === null ? "" : String(row.line)),
+      lined ? kt.el("td", { class: "num ln" }, row.line === null ? "" : String(row.line)) : "",
       kt.el("td", { class: "num tm" }, time),
       kt.el("td", { class: "num th" }, row.tid === null ? "\u2013" : String(row.tid)),
       kt.el("td", { class: "cl" }, kt.el("bdi", {}, row.text)),
