@@ -8,7 +8,7 @@
  *   kt_walk()        the TCP socket behind a descriptor of this process
  *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked()
  *   pending_*(), socks_*(), waits_*(), passive_*(), ports_*(), uring_first()
- *   kt_take_stack(), kt_moved_data(), kt_accepted(), kt_state_owner(), kt_describe()
+ *   kt_take_stack(), kt_moved_data(), kt_state_of(), kt_accepted(), kt_state_owner(), kt_describe()
  *   kt_learn_fd(), kt_learn_other(), kt_copy_fd(), kt_forget_fd(), kt_note_fastopen(): only for a loader that cannot walk
  */
 
@@ -293,6 +293,7 @@ INLINE void exit_listen(struct kt_pending *p, long ret)
 #define NAME_OTHER 0
 #define NAME_TLS 1
 #define NAME_UNREADABLE 2
+#define AT_ONCE 0x100 /* the attempt is told by one record, at its exit */
 
 INLINE int ulp_name(__u64 pointer, __u32 length)
 {
@@ -325,7 +326,11 @@ INLINE void enter_ulp(ENTER_CONTEXT *ctx, struct kt_pending *p, struct kt_sock *
 		ensure_sock(s);
 	if (s->state != TCP_ESTABLISHED_ || (flags & (KT_F_TOLD_KNOWN | KT_F_TOLD)) == KT_F_TOLD_KNOWN)
 		flags |= kt_take_stack(ctx, &stack);
+	/* A proof that had ended before cannot be undone by what overlaps: one record is enough. */
+	p->flags |= flags & KT_F_TOLD ? AT_ONCE : 0;
 	begin(p, KT_ULP);
+	if (flags & KT_F_TOLD)
+		return;
 	r = start_record(KT_ULP, KT_BEGIN, p->start_ns, 0);
 	if (!r)
 		return;
@@ -371,8 +376,11 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	p.arg0 = ARG(ctx, 4);
 	p.pointer = name;
 	p.pointer2 = ARG(ctx, 3);
-	if (level == SOL_TCP_ && name == TCP_ULP_ && ulp_name(p.pointer2, p.arg0) == NAME_OTHER)
-		return 0;
+	if (level == SOL_TCP_ && name == TCP_ULP_) {
+		p.flags = ulp_name(p.pointer2, p.arg0);
+		if (p.flags == NAME_OTHER)
+			return 0;
+	}
 	/* A kTLS call on what is no TCP socket fails, and is none of a connection. */
 	if (!kt_walk(p.fd, &s) && !kt_may_be_tcp(p.fd))
 		return 0;
@@ -387,35 +395,38 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	return 0;
 }
 
+/* The addresses were told by connect() or accept(), or at the entry of the attempt. */
 INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 {
+	struct kt_sockinfo *info = p->sk ? socks_find(p->sk) : 0;
+	int ulp = p->call == KT_ULP;
 	struct kt_sock s = {};
-	struct kt_sockinfo *info;
 	struct kt_record *r;
 
-	kt_walk(p->fd, &s);
-	if (!s.sk)
-		s.sk = p->sk;
-	p->arg1 = p->call == KT_ULP ? s.state : first_bytes(p);
-	info = s.sk ? known_sock(&s) : 0;
+	p->arg1 = ulp ? kt_state_of(p->sk) : first_bytes(p);
+	if (!ulp)
+		kt_walk(p->fd, &s);
+	s.sk = p->sk;
 	if (ret == 0 && p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
 		kt_note_fastopen(p->fd);
 	if (info && ret == 0) {
-		if (p->call == KT_ULP)
+		if (ulp)
 			info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
 		if (p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
 			info->flags |= S_FASTOPEN;
 	}
-	r = start_record(p->call, p->call == KT_ULP ? KT_END : KT_WHOLE, p->start_ns,
+	r = start_record(p->call, ulp && !(p->flags & AT_ONCE) ? KT_END : KT_WHOLE, p->start_ns,
 			 bpf_ktime_get_ns());
 	if (!r)
 		return;
 	put(r, &s);
+	if (p->flags & AT_ONCE)
+		r->flags |= KT_F_TOLD_KNOWN | KT_F_TOLD;
 	r->fd = p->fd;
 	r->result = ret;
-	r->arg0 = p->call == KT_ULP ? p->arg0 : (__u32)p->pointer | (p->arg0 << 16);
+	r->arg0 = ulp ? p->arg0 : (__u32)p->pointer | (p->arg0 << 16);
 	r->arg1 = p->arg1;
-	if (p->call == KT_ULP && ulp_name(p->pointer2, p->arg0) == NAME_OTHER)
+	if ((p->flags & NAME_UNREADABLE) && ulp_name(p->pointer2, p->arg0) == NAME_OTHER)
 		r->flags |= KT_F_OTHER_ULP;
 	r->state = p->state;
 	kt_submit(r);

@@ -359,6 +359,13 @@ INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 	return 1;
 }
 
+INLINE __u8 kt_state_of(__u64 sk)
+{
+	struct kt_where *place = places.lookup(&sk);
+
+	return place ? place->state : 0;
+}
+
 INLINE __u64 kt_sock_of(__s32 fd)
 {
 	struct kt_fd_value *found = fd_value(fd);

@@ -290,52 +290,54 @@ INLINE __s32 kt_changed_inside(__u64 sk)
 	return -1;
 }
 
+/*
+ * One read for several fields: each read of kernel memory costs more than all else here.  Where a field
+ * lies in what was read is filled in at load time, like any offset.
+ */
+#define READ_START(buffer, pointer) bpf_probe_read_kernel(buffer, sizeof(buffer), pointer)
+#define FIELD(buffer, type, field, as) (*(as *)((buffer) + bpf_core_field_offset(type, field)))
+
 INLINE struct file *file_of(__s32 fd)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	char table[32] __attribute__((aligned(8))) = {};
 	struct file **slots, *file = 0;
 
-	if (fd < 0 || (__u32)fd >= BPF_CORE_READ(table, max_fds))
+	if (READ_START(table, BPF_CORE_READ(task, files, fdt)))
 		return 0;
-	slots = BPF_CORE_READ(table, fd);
+	if (fd < 0 || (__u32)fd >= FIELD(table, struct fdtable, max_fds, __u32))
+		return 0;
+	slots = FIELD(table, struct fdtable, fd, struct file **);
 	bpf_probe_read_kernel(&file, sizeof(file), &slots[fd]);
 	return file;
 }
 
-/* The kernel's TCP (or MPTCP) socket of a file, NULL where it is something else. */
+/* The kernel's socket of a file, NULL where the file is something else. */
 INLINE struct sock *sock_of_file(struct file *file, struct inode **inode)
 {
 	struct socket *socket;
-	struct sock *sk;
-	__u16 family;
 
 	*inode = BPF_CORE_READ(file, f_inode);
 	if ((BPF_CORE_READ(*inode, i_mode) & S_IFMT_) != S_IFSOCK_)
 		return 0;
 	socket = BPF_CORE_READ(file, private_data);
-	sk = BPF_CORE_READ(socket, sk);
-	if (!sk)
-		return 0;
-	family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	if (family != AF_INET_ && family != AF_INET6_)
-		return 0;
-	if (BPF_CORE_READ(sk, sk_type) != SOCK_STREAM_)
-		return 0;
-	return sk;
+	return BPF_CORE_READ(socket, sk);
 }
 
 INLINE void describe_sock(struct sock *sk, struct kt_sock *s)
 {
+	char start[24] __attribute__((aligned(8))) = {};
+
+	READ_START(start, sk);
 	s->sk = (__u64)sk;
-	s->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	s->sport = BPF_CORE_READ(sk, __sk_common.skc_num);
-	s->dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	s->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	s->family = FIELD(start, struct sock_common, skc_family, __u16);
+	s->sport = FIELD(start, struct sock_common, skc_num, __u16);
+	s->dport = __builtin_bswap16(FIELD(start, struct sock_common, skc_dport, __u16));
+	s->state = FIELD(start, struct sock_common, skc_state, __u8);
 	if (s->family == AF_INET_) {
-		BPF_CORE_READ_INTO((__u32 *)s->saddr, sk, __sk_common.skc_rcv_saddr);
-		BPF_CORE_READ_INTO((__u32 *)s->daddr, sk, __sk_common.skc_daddr);
-	} else {
+		*(__u32 *)s->saddr = FIELD(start, struct sock_common, skc_rcv_saddr, __u32);
+		*(__u32 *)s->daddr = FIELD(start, struct sock_common, skc_daddr, __u32);
+	} else if (s->family == AF_INET6_) {
 		BPF_CORE_READ_INTO((struct in6_addr *)s->saddr, sk,
 				   __sk_common.skc_v6_rcv_saddr);
 		BPF_CORE_READ_INTO((struct in6_addr *)s->daddr, sk, __sk_common.skc_v6_daddr);
@@ -357,11 +359,22 @@ INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 	protocol = BPF_CORE_READ(sk, sk_protocol);
 	if (protocol != SOL_TCP_ && protocol != AF_MPTCP_PROTOCOL)
 		return 0;
+	if (BPF_CORE_READ(sk, sk_type) != SOCK_STREAM_)
+		return 0;
 	describe_sock(sk, s);
+	if (s->family != AF_INET_ && s->family != AF_INET6_) {
+		s->sk = 0;
+		return 0;
+	}
 	s->mptcp = protocol == AF_MPTCP_PROTOCOL;
 	s->ino = BPF_CORE_READ(inode, i_ino);
 	s->known = 1;
 	return 1;
+}
+
+INLINE __u8 kt_state_of(__u64 sk)
+{
+	return BPF_CORE_READ((struct sock *)sk, __sk_common.skc_state);
 }
 
 INLINE __u64 kt_sock_of(__s32 fd)
