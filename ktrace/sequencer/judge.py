@@ -4,10 +4,10 @@ from typing import Literal, cast
 
 from ktrace.events import Event, Family, Kind, Phase
 from ktrace.findings import Basis, Connection, KeyInstall, Role, TcpState, TimelineRow, UlpAttempt
-from ktrace.sequencer.sequencer import result_of
+from ktrace.sequencer.knowledge import result_of
 from ktrace.sequencer.texts import describe
 from ktrace.sequencer.tracked import Attempt, Install, Row, Tracked
-from ktrace.timelines import Facts, Judged, Limit, Place
+from ktrace.timelines import Facts, Judged, Limit
 from ktrace.uapi import TLS_CIPHERS, TLS_VERSIONS
 from ktrace.verdict import Covers, missing_proofs, ordering_of, outcome_of, recovered
 
@@ -65,11 +65,10 @@ def _facts(
     limits: tuple[Limit, ...] = ()
     if ordering == "unknown" and decisive is not None:
         limits = tuple(sorted(decisive.limits))
-    opened = tracked.opened
     return Facts(
         number=tracked.id_number,
-        opened=Place(opened.source, opened.line, opened.tid),
-        source=opened.source,
+        opened=tracked.opened,
+        source=tracked.opened.source,
         mptcp=tracked.mptcp,
         fastopen=tracked.fastopen or tracked.fastopen_child,
         missing=missing,

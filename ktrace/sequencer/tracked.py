@@ -4,7 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 from ktrace.events import Endpoint, Event, FdNote, KeyDetail
-from ktrace.timelines import Limit
+from ktrace.timelines import Limit, Place
 
 TAIL = 24  # data calls kept in case a kTLS call follows: they are then part of the setup
 MAX_ROWS = 256
@@ -57,13 +57,13 @@ class Tracked:
         "proved_by_select", "queued", "refs", "rows", "sock", "state", "tail", "tid", "told", "ulp_ok",
     )  # fmt: skip
 
-    def __init__(self, number: int, opened: Event, pid: int, fd: int) -> None:
+    def __init__(self, number: int, opened: Place, pid: int, fd: int) -> None:
         self.number = number
         self.id_number = 0
         self.opened = opened
         self.pid = pid
-        self.tid = opened.tid
-        self.comm = opened.comm
+        self.tid = opened.tid or 0
+        self.comm: str | None = None
         self.fd = fd
         self.family: str | None = None
         self.local: str | None = None
@@ -133,6 +133,10 @@ class Tracked:
             return
         self.rows.append(row)
 
+    def keep_if_room(self, row: Row) -> None:
+        """Keep a row that matters, or the newest of very many."""
+        self.keep_maybe(row) if len(self.rows) > MAX_ROWS // 2 else self.keep(row)
+
     def keep_setup(self, row: Row) -> None:
         """Keep a kTLS call, and the data calls that led to it."""
         room = MAX_ROWS - len(self.rows)
@@ -142,6 +146,13 @@ class Tracked:
         self.tail.clear()
         self.data_calls = 0
         self.keep(row)
+
+    def drop(self, event: Event) -> None:
+        """Forget the row of a call's first half, now that the whole call is known."""
+        for index in range(len(self.rows) - 1, -1, -1):
+            if self.rows[index].event is event:
+                del self.rows[index]
+                return
 
     def keep_maybe(self, row: Row) -> None:
         """Keep a data call for the case that a kTLS call follows."""

@@ -43,7 +43,7 @@ STACK_LINE = (
 )
 MESSAGE = (
     r"(?:/?(?:[\w./-]*/)?strace: |\[? ?Process \d+ (?:attached|detached|resumed|suspended)|% time |------ "
-    r"|strace: Process| \| [0-9a-f]{5,8} | \* \d+ bytes in buffer )[^\n]*"
+    r"|strace: Process| \| [0-9a-f]{5,8} | \* \d+ bytes in buffer | = \d+ buffers in vector )[^\n]*"
 )
 
 

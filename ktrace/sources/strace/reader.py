@@ -79,7 +79,8 @@ class Consumer(Protocol):
     answers may be wrong.
     """
 
-    generation: int
+    @property
+    def generation(self) -> int: ...
 
     def settled(self, tid: int, fd: int) -> Counted | None: ...
 

@@ -1,0 +1,242 @@
+"""Which sockets there are: identity, ids in the order of opening, the end of each.
+
+The handlers (descriptors.py, connecting.py, ktls.py, waiting.py) act on one `World`.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from ktrace.events import AcceptDetail, Endpoint, Event, FdNote, Kind, OptionDetail, Phase
+from ktrace.sequencer.processes import Processes
+from ktrace.sequencer.tables import Open
+from ktrace.sequencer.tracked import Tracked
+from ktrace.timelines import Place
+
+Finished = Callable[[Tracked], None]
+MAX_WAITING = 64  # connections that wait for an older socket to show what it is
+INET = ("AF_INET", "AF_INET6")
+
+
+class World:
+    """The sockets of one trace, from the first event to the last.
+
+    `in_flight` are those whose connect() was started and has neither succeeded nor failed, `unsettled`
+    those that a data call could still prove; `held` (live) those on their way between two processes.
+    """
+
+    def __init__(self, finished: Finished, first_id: int) -> None:
+        self._finished = finished
+        self._next_number = 1
+        self.next_id = first_id
+        self._queue: deque[Tracked] = deque()  # in the order of opening, without an id so far
+        self._waiting = 0
+        self.processes = Processes(self.released)
+        self.in_flight: dict[int, Tracked] = {}
+        self.unsettled: dict[int, Tracked] = {}
+        self.by_sock: dict[int, Tracked] = {}
+        self.held: dict[int, Tracked] = {}
+        self.sent: list[Open | None] = []
+        self.cloning: dict[int, Event] = {}
+        self._inside: dict[int, Tracked] = {}
+        self.changes = 0
+
+    def asked_changed(self) -> None:
+        """Note that a socket may have got another number."""
+        self.changes += 1
+
+    # who is meant
+
+    def new(self, event: Event, fd: int, *, queued: bool = True) -> Tracked:
+        """Begin a socket that `event` opened, or showed first."""
+        opened = Place(event.source, event.line, event.tid)
+        tracked = Tracked(self._next_number, opened, self.processes.tgid(event.tid), fd)
+        tracked.comm = event.comm
+        self._next_number += 1
+        tracked.queued = queued
+        if queued:
+            self._queue.append(tracked)
+        if event.sock is not None:
+            self.recognise(tracked, event.sock)
+        return tracked
+
+    def subject(self, event: Event) -> Tracked | None:
+        """Return the socket that a call is about.
+
+        The second half of a call is about the socket its first half named, whatever has become of the
+        descriptor since; a call in progress keeps its socket alive.
+        """
+        if event.phase is Phase.END:
+            begun = self._inside.pop(event.tid, None)
+            if begun is not None:
+                begun.inside -= 1
+                return begun
+        tracked = self.tracked(event)
+        if event.phase is Phase.BEGIN and tracked is not None:
+            self.leave(event.tid)
+            self._inside[event.tid] = tracked
+            tracked.inside += 1
+        return tracked
+
+    def leave(self, tid: int) -> None:
+        """A thread is no longer inside a call: it made another one, or is gone."""
+        tracked = self._inside.pop(tid, None)
+        if tracked is not None:
+            tracked.inside -= 1
+            self.end_if_closed(tracked)
+
+    def tracked(self, event: Event) -> Tracked | None:
+        """Return the socket behind the event's fd; an unknown fd is taken in as from before the trace."""
+        if event.fd is None:
+            return None
+        found = self.processes.get(event.tid, event.fd)
+        if isinstance(found, Tracked) and _is_another(found, event.note):
+            self.processes.close(event.tid, event.fd)
+            found = None
+        if isinstance(found, Tracked):
+            found.learn(event.note)
+            if event.sock is not None and found.sock is None:
+                self.recognise(found, event.sock)
+            if not found.queued:
+                self._promote(found, event)
+            return found
+        if found is not None:
+            return None
+        if event.note is not None and event.note.protocol and not is_tcp_note(event.note):
+            self.processes.other(event.tid, event.fd)
+            return None
+        return self.adopt(event)
+
+    def adopt(self, event: Event) -> Tracked:
+        """Take in a descriptor from before the trace; until a call shows TCP it is no connection."""
+        assert event.fd is not None
+        known = self.by_sock.get(event.sock) if event.sock is not None else None
+        if known is not None and not known.ended:
+            # live: the kernel's socket is known; the descriptor came by a way that was not seen
+            self.processes.open(event.tid, event.fd, known, cloexec=False)
+            if self.held.pop(known.number, None) is not None:
+                known.refs -= 1
+            return known
+        tracked = self.new(event, event.fd, queued=False)
+        tracked.before_trace = True
+        tracked.is_tcp = False
+        tracked.limits.add("before-trace")
+        tracked.learn(event.note)
+        self.unsettled[tracked.number] = tracked
+        self.processes.open(event.tid, event.fd, tracked, cloexec=False)
+        self._promote(tracked, event)
+        return tracked
+
+    def _promote(self, tracked: Tracked, event: Event) -> None:
+        """Let a descriptor from before the trace become a connection once a call shows TCP."""
+        if tracked.queued or not (tracked.is_tcp or event.sock is not None or _shows_tcp(event)):
+            return
+        tracked.is_tcp = tracked.is_tcp or event.kind is not Kind.CONNECT
+        tracked.queued = True
+        self._queue.append(tracked)
+
+    def recognise(self, tracked: Tracked, sock: int) -> None:
+        """Live: learn which of the kernel's sockets this is."""
+        tracked.sock = sock
+        self.by_sock[sock] = tracked
+
+    # the end
+
+    def released(self, tracked: Tracked) -> None:
+        """The last descriptor of a socket is gone."""
+        tracked.closed = True
+        self.end_if_closed(tracked)
+
+    def end_if_closed(self, tracked: Tracked) -> None:
+        """Finish a closed socket once no call is in progress on it."""
+        if tracked.closed and tracked.inside <= 0:
+            self.finish(tracked)
+
+    def finish(self, tracked: Tracked) -> None:
+        """End a socket as it is; listed ones are passed on in the order of their ids."""
+        if tracked.ended:
+            return
+        tracked.ended = True
+        self.in_flight.pop(tracked.number, None)
+        self.unsettled.pop(tracked.number, None)
+        if tracked.sock is not None and self.by_sock.get(tracked.sock) is tracked:
+            del self.by_sock[tracked.sock]
+        if tracked.id_number:
+            if tracked.listed:
+                self._finished(tracked)
+            return
+        if tracked.listed:
+            self._waiting += 1
+        self._number()
+
+    def finish_all(self) -> None:
+        """End the trace: every socket still open is finished as it is."""
+        still_open = {t.number: t for t in self.processes.tracked()}
+        still_open.update({t.number: t for t in self._queue if not t.ended})
+        still_open.update({t.number: t for t in self.held.values()})
+        for number in sorted(still_open):
+            self.finish(still_open[number])
+
+    def _number(self) -> None:
+        """Give ids in the order of opening, and pass on what has ended.
+
+        A socket that may still turn out to be no connection holds the younger ones up, but not for long.
+        """
+        queue = self._queue
+        while self._waiting and queue:
+            tracked = queue[0]
+            may_come = not tracked.ended and not tracked.listed
+            if may_come and self._waiting <= MAX_WAITING:
+                return
+            queue.popleft()
+            if tracked.ended and not tracked.listed:
+                continue
+            tracked.id_number = self.next_id
+            self.next_id += 1
+            if tracked.ended:
+                self._waiting -= 1
+                self._finished(tracked)
+
+
+Handler = Callable[[World, Event], None]
+
+
+def returned_fd(event: Event) -> bool:
+    """Tell whether a call has returned a descriptor."""
+    return (
+        event.phase is not Phase.BEGIN
+        and event.errno is None
+        and event.result is not None
+        and event.result >= 0
+    )
+
+
+def is_tcp_note(note: FdNote) -> bool:
+    return note.protocol in ("TCP", "TCPv6")
+
+
+def says_inet(event: Event) -> bool:
+    """Tell whether an accept() of an unknown listener shows an internet address."""
+    detail = event.detail
+    if isinstance(detail, AcceptDetail) and detail.peer is not None and detail.peer.family in INET:
+        return True
+    return event.result_note is not None and is_tcp_note(event.result_note)
+
+
+def _shows_tcp(event: Event) -> bool:
+    """Tell whether a call on a descriptor that nobody saw opened shows a TCP socket."""
+    if event.kind in (Kind.ULP, Kind.KEY, Kind.TCP_INFO, Kind.LISTEN):
+        return True
+    if event.kind is Kind.CONNECT:
+        return isinstance(event.detail, Endpoint) and event.detail.family in INET
+    if event.kind is Kind.SOCKOPT:
+        return isinstance(event.detail, OptionDetail) and event.detail.level == "SOL_TCP"
+    return event.kind is Kind.ACCEPT and says_inet(event)
+
+
+def _is_another(tracked: Tracked, note: FdNote | None) -> bool:
+    """Tell whether the inode that strace printed shows that the number was reused unseen."""
+    if note is None:
+        return False
+    if note.protocol is not None and not is_tcp_note(note):
+        return True
+    return note.inode is not None and tracked.inode is not None and note.inode != tracked.inode
