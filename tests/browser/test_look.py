@@ -25,7 +25,7 @@ WINDOWS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "phone": {"color_scheme": "light", "viewport": PHONE},
-    "narrow": {"color_scheme": "light", "viewport": {"width": 900, "height": 700}},
+    "narrow": {"color_scheme": "light", "viewport": {"width": 780, "height": 700}},
 }
 
 

@@ -87,9 +87,11 @@
       cell("or", c.group ? kt.glyph(GLYPHS[c.group]) : "", kt.el("span", {}, c.group ? WORDS[c.group] ?? c.group : "\u2013")),
       cell("wide", c.outcomeText), cell("num", c.marginText, margin), cell("wide", c.keys), cell("wide cr", c.crypto));
     if (!open) return [row];
-    const detail = kt.el("tr", { class: "detail", id: `t-${c.id}` }, kt.el("td", { colspan: 9 }, kt.timeline(c)));
+    const detail = kt.el("tr", { class: "detail", id: `t-${c.id}` }, kt.el("td", { colspan: shownColumns() }, kt.timeline(c)));
     return [row, detail];
   }
+
+  const shownColumns = () => [...document.querySelectorAll("#conns > thead th")].filter((th) => th.offsetParent !== null).length;
 
   function pages(many) {
     const nav = document.getElementById("pages");

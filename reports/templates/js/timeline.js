@@ -3,7 +3,8 @@
   const SETUP = /^(connect|accept4?|setsockopt)$/;
 
   /* Quiet stretches are cut, but never inside the margin: that length is the finding. */
-  function scaleFor(connection, rows) {
+  function scaleFor(connection, rows, width) {
+    const apart = 5400 / width;
     const stops = new Set([0]);
     for (const row of rows) {
       stops.add(row.at);
@@ -13,7 +14,7 @@
     for (const t of [connection.attempt, connection.established, connection.told]) if (t !== null) stops.add(t);
     const times = [...stops].sort((a, b) => a - b);
     const pieces = times.slice(1).map((end, i) => ({ start: times[i], end, cut: false }));
-    if (connection.byOrder) return piecewise(pieces, rows.length);
+    if (connection.byOrder) return piecewise(pieces, rows.length, apart);
     const setup = [0, connection.attempt, connection.established, connection.told]
       .concat(rows.filter((row) => /SOL_TLS|TCP_ULP/.test(row.text)).map((row) => row.at)).filter((t) => t !== null);
     const margin = [connection.attempt, connection.established].filter((t) => t !== null).sort((a, b) => a - b);
@@ -22,10 +23,10 @@
     const quiet = pieces.filter((p) => !inMargin(p) && p.end - p.start > 0.6 * window && p.end > 0)
       .sort((a, b) => b.end - b.start - (a.end - a.start));
     if (pieces.length > 3) for (const piece of quiet.slice(0, 5)) piece.cut = true;
-    return piecewise(pieces, times[times.length - 1]);
+    return piecewise(pieces, times[times.length - 1], apart);
   }
 
-  function piecewise(pieces, last) {
+  function piecewise(pieces, last, apart) {
     const cuts = pieces.filter((p) => p.cut).length;
     const total = pieces.filter((p) => !p.cut).reduce((sum, p) => sum + p.end - p.start, 0) || 1;
     const unit = (98 - 3 * cuts) / total;
@@ -41,11 +42,11 @@
       const part = (Math.max(t, piece.start) - piece.start) / (piece.end - piece.start || 1);
       return piece.x + piece.w * Math.min(part, 1);
     };
-    return { at, cuts: pieces.filter((p) => p.cut), last, ticks: ticksOf(pieces, at) };
+    return { at, cuts: pieces.filter((p) => p.cut), last, ticks: ticksOf(pieces, at, apart) };
   }
 
   /* Ticks of each stretch between cuts, kept apart from each other. */
-  function ticksOf(pieces, at) {
+  function ticksOf(pieces, at, apart) {
     const found = [];
     let from = 0;
     while (from < pieces.length) {
@@ -54,9 +55,9 @@
       if (to > from) {
         const start = pieces[from].start, end = pieces[to - 1].end;
         const room = at(end) - at(start);
-        const wanted = vendor.ticks(start, end, Math.max(1, Math.round(room / 11)));
+        const wanted = vendor.ticks(start, end, Math.max(1, Math.round(room / (1.6 * apart))));
         for (const t of wanted.length ? wanted : [start]) {
-          if (!found.some((other) => Math.abs(at(other) - at(t)) < 7)) found.push(t);
+          if (!found.some((other) => Math.abs(at(other) - at(t)) < apart)) found.push(t);
         }
       }
       from = to + 1;
@@ -160,7 +161,7 @@
   function drawing(connection, rows, bars) {
     const narrow = matchMedia("(max-width: 760px)").matches;
     const width = narrow ? Math.max(260, innerWidth - 60) : Math.min(960, innerWidth - 240);
-    const scale = scaleFor(connection, rows);
+    const scale = scaleFor(connection, rows, width);
     const threads = [...new Set(rows.filter((r) => r.tid !== null).map((r) => r.tid))].slice(0, 8);
     const spans = connection.spans();
     const basis = spans.some((s) => s.inferred) ? (spans.some((s) => !s.inferred) ? "in part inferred" : "inferred") : "observed";
