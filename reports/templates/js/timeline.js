@@ -1,7 +1,5 @@
 /* One connection's timeline: lanes for the TCP state, the kTLS setup and each thread, and the calls as a table. */
 (() => {
-  const SETUP = /^(connect|accept4?|setsockopt)$/;
-
   /* Quiet stretches are cut, but never inside the margin: that length is the finding. */
   function scaleFor(connection, rows, width) {
     const apart = 5400 / width;
@@ -19,10 +17,10 @@
       .concat(rows.filter((row) => /SOL_TLS|TCP_ULP/.test(row.text)).map((row) => row.at)).filter((t) => t !== null);
     const margin = [connection.attempt, connection.established].filter((t) => t !== null).sort((a, b) => a - b);
     const inMargin = (p) => margin.length === 2 && p.end > margin[0] && p.start < margin[1];
-    const window = Math.max(...margin, 0) - Math.min(...margin, 0) || Math.max(...setup) || times[times.length - 1];
+    const window = Math.max(Math.max(...margin, 0) - Math.min(...margin, 0), 0.3 * Math.max(...setup)) || times[times.length - 1];
     const quiet = pieces.filter((p) => !inMargin(p) && p.end - p.start > 0.6 * window && p.end > 0)
       .sort((a, b) => b.end - b.start - (a.end - a.start));
-    if (pieces.length > 3) for (const piece of quiet.slice(0, 5)) piece.cut = true;
+    if (pieces.length > 3) for (const piece of quiet.slice(0, 4)) piece.cut = true;
     return piecewise(pieces, times[times.length - 1], apart);
   }
 
@@ -130,32 +128,35 @@
   const mark = (name, x, y) => kt.svg("svg", { x: percent(x), y }, kt.svg("use", { href: `#g-${name}` }));
 
   function threadLane(rows, scale, y, width, bars) {
-    const nodes = [];
-    let free = -1;
+    const nodes = [], labels = [];
     for (const row of rows) {
       const x = scale.at(row.at), w = row.took ? scale.at(row.at + row.took) - x : 0;
-      const bar = kt.svg("rect", { class: isRefused(row) ? "call bad" : "call", x: percent(x), width: `max(3px, ${percent(w)})`, y: y - 8, height: 14, "data-row": row.n },
-        kt.svg("title", {}, `${row.text} = ${row.result ?? "?"}`));
-      /* max() is no length in an attribute, so short calls get their width in pixels */
-      bar.setAttribute("width", w * width / 100 < 3 ? "3" : percent(w));
+      const bar = kt.svg("rect", { class: isRefused(row) ? "call bad" : "call", x: percent(x), y: y - 8, height: 14, "data-row": row.n,
+        width: w * width / 100 < 3 ? 3 : percent(w) }, kt.svg("title", {}, `${row.text} = ${row.result ?? "?"}`));
       bars.set(row.n, bar);
       nodes.push(bar);
-      const label = labelOf(row);
-      const half = label.length * 3.5 * 100 / width;
-      const mid = Math.min(Math.max(x + w / 2, half), 100 - half);
-      if (label && mid - half > free) {
-        nodes.push(kt.svg("text", { x: percent(mid), y: y + 19 }, label));
-        free = mid + half + 0.6;
-      }
+      const [rank, text] = labelOf(row);
+      const half = text.length * 3.5 * 100 / width;
+      if (text) labels.push({ rank, text, half, mid: Math.min(Math.max(x + w / 2, half), 100 - half) });
     }
-    return nodes;
+    return [...nodes, ...placed(labels).map(({ text, mid }) => kt.svg("text", { x: percent(mid), y: y + 19 }, text))];
+  }
+
+  /* Labels never touch; the kTLS calls have the first choice. */
+  function placed(labels) {
+    const kept = [];
+    for (const label of labels.sort((a, b) => a.rank - b.rank)) {
+      if (kept.every((other) => Math.abs(other.mid - label.mid) > other.half + label.half + 0.6)) kept.push(label);
+    }
+    return kept;
   }
 
   function labelOf(row) {
-    if (/TCP_ULP/.test(row.text)) return `TCP_ULP${row.result === "ok" ? "" : ` = ${row.result ?? "?"}`}`;
-    if (/SOL_TLS/.test(row.text)) return /TLS_RX/.test(row.text) ? "TLS_RX" : "TLS_TX";
-    if (/OUT\b/.test(row.text) && /wait|poll|select/.test(row.call)) return row.call;
-    return SETUP.test(row.call) && row.call !== "setsockopt" ? row.call : row.call === "close" ? "close" : "";
+    if (/TCP_ULP/.test(row.text)) return [0, `TCP_ULP${row.result === "ok" ? "" : ` = ${row.result ?? "?"}`}`];
+    if (/SOL_TLS/.test(row.text)) return [1, /TLS_RX/.test(row.text) ? "TLS_RX" : "TLS_TX"];
+    if (/^(connect|accept4?)$/.test(row.call)) return [2, row.call];
+    if (/OUT\b/.test(row.text) && /wait|select|^p?poll/.test(row.call)) return [3, row.call];
+    return row.call === "close" ? [4, row.call] : [9, ""];
   }
 
   function drawing(connection, rows, bars) {
@@ -166,15 +167,15 @@
     const spans = connection.spans();
     const basis = spans.some((s) => s.inferred) ? (spans.some((s) => !s.inferred) ? "in part inferred" : "inferred") : "observed";
     const names = [`TCP state, ${basis}`, "kTLS setup", ...threads.map((tid) => `thread ${tid} calls`)];
-    const step = narrow ? 52 : 42;
-    const middle = names.map((_, i) => 44 + i * step);
+    const step = narrow ? 54 : 42;
+    const middle = names.map((_, i) => (narrow ? 62 : 44) + i * step);
     const height = middle[middle.length - 1] + 28;
     const picture = kt.svg("svg", { class: "tl", height, role: "img", "aria-label": `Timeline of ${connection.id}; the calls are in the table below` });
     for (const t of scale.ticks) {
       const x = percent(scale.at(t));
       if (connection.byOrder && (!Number.isInteger(t) || t >= rows.length)) continue;
       const label = connection.byOrder ? String(t + 1) : kt.tick(t);
-      picture.append(kt.svg("line", { class: "grid", x1: x, x2: x, y1: 18, y2: height }), kt.svg("text", { class: "axis-t", x, y: 13 }, label));
+      picture.append(kt.svg("line", { class: "grid", x1: x, x2: x, y1: 18, y2: height }), kt.svg("text", { class: scale.at(t) > 94 ? "axis-t last" : "axis-t", x, y: 13 }, label));
     }
     const lanes = [...stateLane(connection, scale, middle[0]), ...setupLane(connection, rows, scale, middle[1])];
     threads.forEach((tid, i) => lanes.push(...threadLane(rows.filter((r) => r.tid === tid), scale, middle[i + 2], width, bars)));
@@ -182,7 +183,7 @@
     picture.append(...lanes.filter((node) => node.tagName !== "text"));
     for (const cut of scale.cuts) picture.append(...cutMarks(cut, height));
     picture.append(...lanes.filter((node) => node.tagName === "text"));
-    if (narrow) names.forEach((name, i) => picture.append(kt.svg("svg", { x: 0 }, kt.svg("text", { x: 0, y: middle[i] - 20, "text-anchor": "start", class: "axis-t lane" }, name))));
+    if (narrow) names.forEach((name, i) => picture.append(kt.svg("svg", { x: 0 }, kt.svg("text", { x: 0, y: middle[i] - 24, class: "axis-t lane" }, name))));
     const labels = kt.el("div", { class: "tl-names" }, ...names.map((name) => kt.el("span", {}, name)));
     labels.querySelectorAll("span").forEach((span, i) => {
       span.style.height = `${step}px`;
