@@ -1,5 +1,7 @@
 """`ktrace parse`: what it prints, what it writes, and what it refuses."""
 
+import contextlib
+import io
 import json
 import os
 import pty
@@ -8,9 +10,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from ktrace.cli import main
 from ktrace.cli.output import FILES, FORMATS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,24 +23,32 @@ RACED = "tests/fixtures/haproxy-before-delayed/trace"
 CLEAN = "tests/fixtures/haproxy-after-delayed/trace"
 
 
-def run(*args: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*KTRACE, "parse", *args],
-        cwd=ROOT,
-        env=os.environ | environment,
-        input=stdin,
-        capture_output=True,
-        check=False,
-    )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+class Done(NamedTuple):
+    """What a run in this process left: it spares each test the import of pandas."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def output(*args: str, stdin: bytes = b"", **environment: str) -> str:
-    done = run(*args, stdin=stdin, **environment)
+def run(*args: str, encoding: str = "utf-8") -> Done:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        status = main(["parse", *args])
+    for stream in streams:
+        stream.seek(0)
+    return Done(status, streams[0].read(), streams[1].read())
+
+
+def output(*args: str, encoding: str = "utf-8") -> str:
+    done = run(*args, encoding=encoding)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
 
 
 def test_text_has_summary_findings_and_a_last_line() -> None:
@@ -114,8 +126,12 @@ def test_a_connection_that_is_not_there() -> None:
 
 
 def test_standard_input() -> None:
-    log = (ROOT / RACED).read_bytes()
-    assert output("-", stdin=log).splitlines()[1:3] == output(RACED).splitlines()[1:3]
+    done = subprocess.run(
+        [*KTRACE, "parse", "-"], input=(ROOT / RACED).read_bytes(), capture_output=True, check=True
+    )
+    assert done.stdout.decode().splitlines()[1:] == [
+        line.replace(RACED, "-") for line in output(RACED).splitlines()[1:]
+    ]
 
 
 def test_ndjson_prints_a_connection_when_it_ends() -> None:
@@ -177,7 +193,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_knows_only_ascii() -> None:
-    text = output(RACED, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    text = output(RACED, encoding="ascii")
     assert text.isascii()
     assert "KT101" in text
 
@@ -191,11 +207,15 @@ def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:
 
 
 def on_terminal(*args: str, **environment: str) -> str:
-    """Run ktrace with a terminal as its output and return what it shows."""
+    """Run ktrace with a terminal as its output, progress at once, and return what it shows."""
+    eager = (
+        "import sys; from ktrace.cli import main, progress\n"
+        "progress.FIRST_AFTER = progress.INTERVAL = 0\n"
+        "sys.exit(main())"
+    )
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [*KTRACE, "parse", *args],
-        cwd=ROOT,
+        [sys.executable, "-c", eager, "parse", *args],
         env=os.environ | {"TERM": "xterm", "NO_COLOR": ""} | environment,
         stdin=slave,
         stdout=slave,
@@ -218,14 +238,19 @@ def read_terminal(master: int) -> bytes:
 
 
 def test_colour_is_for_terminals_that_want_it() -> None:
-    assert "\x1b[" in on_terminal(RACED)
-    assert "\x1b[" not in on_terminal(RACED, NO_COLOR="1")
-    assert "\x1b[" not in on_terminal(RACED, TERM="dumb")
+    colour = "\x1b[1m"
+    assert colour in on_terminal(RACED)
+    assert colour not in on_terminal(RACED, NO_COLOR="1")
+    assert colour not in on_terminal(RACED, TERM="dumb")
 
 
-def test_long_work_shows_progress_and_leaves_no_trace_of_it(tmp_path: Path) -> None:
+def test_long_work_shows_progress_and_wipes_it(tmp_path: Path) -> None:
     long = tmp_path / "long.log"
-    long.write_bytes((ROOT / RACED).read_bytes() * 200)
-    shown = on_terminal(str(long), "--format", "csv", "--only-ktls", "--csv", "/dev/null")
-    assert re.search(r"\rreading \[[#.]+\] +\d+%  [\d.]+ MB of 46\.5 MB\x1b\[K", shown)
-    assert "\r\x1b[K" in shown.split("id,")[0]
+    long.write_bytes((ROOT / RACED).read_bytes() * 10)
+    shown = on_terminal(str(long))
+    assert re.search(r"\rreading \[[#.]+\] +\d+%  [\d.]+ [kM]B of 2\.3 MB\x1b\[K", shown)
+    assert re.search(r"100%[^\r]*\r\x1b\[K", shown)
+
+
+def test_ndjson_on_a_terminal_has_no_progress_between_its_lines() -> None:
+    assert "reading" not in on_terminal(RACED, "--format", "ndjson")

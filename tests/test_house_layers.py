@@ -1,6 +1,7 @@
 """Imports point one way, heavy libraries have one importer, and nothing grows out of sight."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,8 +67,13 @@ def unit(module: Path) -> str:
     return "ktrace" if first == "__init__.py" else first.removesuffix(".py")
 
 
-def imports(module: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the full name of each import and whether it runs when the module is imported."""
+@functools.cache
+def imports(module: Path) -> tuple[tuple[str, bool], ...]:
+    """Return the full name of each import and whether it runs when the module is imported."""
+    return tuple(_imports(module))
+
+
+def _imports(module: Path) -> Iterator[tuple[str, bool]]:
     tree = _WithoutTypes().visit(ast.parse(module.read_text(encoding="utf-8")))
     lazy = {id(node) for node in _lazy_nodes(tree)}
     for node in ast.walk(tree):
