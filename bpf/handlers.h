@@ -3,7 +3,7 @@
  * What the probe does at each call, whatever loads it.
  *
  * The including file supplies the maps and these primitives:
- *   ENTER_CONTEXT, EXIT_CONTEXT, ARG(), RET(): the arguments and the result of a system call
+ *   ENTER_CONTEXT, EXIT_CONTEXT, ARG(), READ_ARGS(), RET(): the arguments and the result of a system call
  *   kt_traced()      is this process traced
  *   kt_walk()        the TCP socket behind a descriptor of this process
  *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked()
@@ -357,10 +357,14 @@ INLINE __u32 first_bytes(struct kt_pending *p)
 
 INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 {
-	__u32 level = ARG(ctx, 1);
-	__u32 name = ARG(ctx, 2);
 	struct kt_pending p = {};
 	struct kt_sock s = {};
+	__u32 level, name;
+	__u64 args[5];
+
+	READ_ARGS(ctx, args);
+	level = args[1];
+	name = args[2];
 
 	/* Level and option first: nearly every call of the machine ends here. */
 	if (level == SOL_TCP_) {
@@ -372,10 +376,10 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	}
 	if (!kt_traced())
 		return 0;
-	p.fd = ARG(ctx, 0);
-	p.arg0 = ARG(ctx, 4);
+	p.fd = args[0];
+	p.arg0 = args[4];
 	p.pointer = name;
-	p.pointer2 = ARG(ctx, 3);
+	p.pointer2 = args[3];
 	if (level == SOL_TCP_ && name == TCP_ULP_) {
 		p.flags = ulp_name(p.pointer2, p.arg0);
 		if (p.flags == NAME_OTHER)
@@ -939,7 +943,7 @@ INLINE void exit_select(struct kt_pending *p)
 		p->arg1 = RET(ctx) > 0 ? RET(ctx) : 0;               \
 		if (p->arg1)                                         \
 			action;                                      \
-		pending_delete(this_tid());                          \
+		pending_done(p);                                     \
 		return 0;                                            \
 	}
 
@@ -958,7 +962,7 @@ KT_EXIT_WAIT(select, exit_select(p))
 		if (!found)                                        \
 			return 0;                                  \
 		p = *found;                                        \
-		pending_delete(this_tid());                        \
+		pending_done(found);                               \
 		action;                                            \
 		return 0;                                          \
 	}

@@ -28,7 +28,6 @@ struct socket;
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
-	__u16 sk_type;
 	struct socket *sk_socket;
 } CORE;
 
@@ -42,7 +41,6 @@ struct tcp_sock {
 } CORE;
 
 struct inode {
-	unsigned short i_mode;
 	unsigned long i_ino;
 } CORE;
 
@@ -52,6 +50,7 @@ struct file {
 } CORE;
 
 struct socket {
+	short type;
 	struct file *file;
 	struct sock *sk;
 } CORE;

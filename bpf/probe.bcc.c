@@ -53,6 +53,14 @@ struct kt_registers {
 		value_;                                                                  \
 	})
 #define ARG(c, n) READ_REGISTER(c, REGISTER_##n)
+#define READ_ARGS(c, to)              \
+	do {                          \
+		to[0] = ARG(c, 0);    \
+		to[1] = ARG(c, 1);    \
+		to[2] = ARG(c, 2);    \
+		to[3] = ARG(c, 3);    \
+		to[4] = ARG(c, 4);    \
+	} while (0)
 
 struct kt_fd_key {
 	__u32 tgid;
@@ -190,6 +198,11 @@ INLINE struct kt_pending *pending_find(__u32 tid)
 INLINE void pending_delete(__u32 tid)
 {
 	pending.delete(&tid);
+}
+
+INLINE void pending_done(struct kt_pending *p)
+{
+	pending_delete((__u32)bpf_get_current_pid_tgid());
 }
 
 INLINE struct kt_sockinfo *socks_find(__u64 sk)

@@ -13,11 +13,16 @@
 #include "common.h"
 
 #define AF_MPTCP_PROTOCOL 262
-#define S_IFMT_ 0170000
-#define S_IFSOCK_ 0140000
 #define SOCK_STREAM_ 1
 
 #define SUBPROGRAM __attribute__((noinline))
+
+/*
+ * One read for several fields: each read of kernel memory costs more than all else here.  Where a field
+ * lies in what was read is filled in at load time, like any offset.
+ */
+#define READ_START(buffer, pointer) bpf_probe_read_kernel(buffer, sizeof(buffer), pointer)
+#define FIELD(buffer, type, field, as) (*(as *)((buffer) + bpf_core_field_offset(type, field)))
 
 /* Raw system call tracepoints: enter has (registers, number), exit has (registers, result). */
 #define ENTER_CONTEXT struct bpf_raw_tracepoint_args
@@ -34,11 +39,22 @@
 #define ARG_4 r8
 #define ARG_5 r9
 #define CALL_NUMBER(c) BPF_CORE_READ(REGS(c), orig_ax)
+#define REGISTERS_SIZE 128
+#define READ_ARGS(c, to)                                                  \
+	do {                                                              \
+		char all[REGISTERS_SIZE] __attribute__((aligned(8)));     \
+		READ_START(all, REGS(c));                                 \
+		to[0] = FIELD(all, struct pt_regs, di, __u64);            \
+		to[1] = FIELD(all, struct pt_regs, si, __u64);            \
+		to[2] = FIELD(all, struct pt_regs, dx, __u64);            \
+		to[3] = FIELD(all, struct pt_regs, r10, __u64);           \
+		to[4] = FIELD(all, struct pt_regs, r8, __u64);            \
+	} while (0)
 #define REG_IP(r) BPF_CORE_READ(r, ip)
 #define REG_SP(r) BPF_CORE_READ(r, sp)
 #define REG_BP(r) BPF_CORE_READ(r, bp)
 /* TS_COMPAT: a 32-bit call has other numbers and arguments */
-#define FOREIGN_ABI(task) (BPF_CORE_READ(task, thread_info.status) & 2)
+#define FOREIGN_ABI(task) ((task)->thread_info.status & 2)
 #endif
 
 #ifdef KT_ARM64
@@ -51,11 +67,12 @@
 #define ARG_4(r) BPF_CORE_READ(r, user_regs.regs[4])
 #define ARG_5(r) BPF_CORE_READ(r, user_regs.regs[5])
 #define CALL_NUMBER(c) BPF_CORE_READ(REGS(c), syscallno)
+#define READ_ARGS(c, to) bpf_probe_read_kernel(to, 5 * sizeof(__u64), REGS(c)) /* x0 to x4 */
 #define REG_IP(r) BPF_CORE_READ(r, user_regs.pc)
 #define REG_SP(r) BPF_CORE_READ(r, user_regs.sp)
 #define REG_BP(r) BPF_CORE_READ(r, user_regs.regs[29])
 /* TIF_32BIT */
-#define FOREIGN_ABI(task) (BPF_CORE_READ(task, thread_info.flags) & (1 << 22))
+#define FOREIGN_ABI(task) ((task)->thread_info.flags & (1 << 22))
 #endif
 
 #define MAP(name, kind, entries, keytype, valuetype)  \
@@ -81,7 +98,14 @@ struct {
 
 MAP(config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct kt_config);
 MAP(traced, BPF_MAP_TYPE_HASH, 65536, __u32, __u32);
-MAP(pending, BPF_MAP_TYPE_HASH, 65536, __u32, struct kt_pending);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct kt_pending);
+} pending SEC(".maps");
+
 MAP(socks, BPF_MAP_TYPE_LRU_HASH, 131072, __u64, struct kt_sockinfo);
 MAP(waits, BPF_MAP_TYPE_LRU_HASH, 131072, struct kt_wait_key, struct kt_wait_value);
 MAP(passive, BPF_MAP_TYPE_LRU_HASH, 65536, __u64, __u64);
@@ -155,7 +179,7 @@ INLINE int process_traced(void)
 
 INLINE int kt_traced(void)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 
 	return process_traced() && !FOREIGN_ABI(task);
 }
@@ -186,19 +210,37 @@ INLINE void kt_submit(struct kt_record *r)
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
+/* Kept with the thread itself; call 0: none under way. */
 INLINE int pending_put(__u32 tid, struct kt_pending *p)
 {
-	return bpf_map_update_elem(&pending, &tid, p, BPF_ANY);
+	struct kt_pending *own = bpf_task_storage_get(&pending, bpf_get_current_task_btf(), 0,
+						      BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!own)
+		return -1;
+	*own = *p;
+	return 0;
 }
 
 INLINE struct kt_pending *pending_find(__u32 tid)
 {
-	return bpf_map_lookup_elem(&pending, &tid);
+	struct kt_pending *own =
+		bpf_task_storage_get(&pending, bpf_get_current_task_btf(), 0, 0);
+
+	return own && own->call ? own : 0;
 }
 
 INLINE void pending_delete(__u32 tid)
 {
-	bpf_map_delete_elem(&pending, &tid);
+	struct kt_pending *own = pending_find(tid);
+
+	if (own)
+		own->call = 0;
+}
+
+INLINE void pending_done(struct kt_pending *p)
+{
+	p->call = 0;
 }
 
 INLINE struct kt_sockinfo *socks_find(__u64 sk)
@@ -290,38 +332,31 @@ INLINE __s32 kt_changed_inside(__u64 sk)
 	return -1;
 }
 
-/*
- * One read for several fields: each read of kernel memory costs more than all else here.  Where a field
- * lies in what was read is filled in at load time, like any offset.
- */
-#define READ_START(buffer, pointer) bpf_probe_read_kernel(buffer, sizeof(buffer), pointer)
-#define FIELD(buffer, type, field, as) (*(as *)((buffer) + bpf_core_field_offset(type, field)))
-
 INLINE struct file *file_of(__s32 fd)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	char table[32] __attribute__((aligned(8))) = {};
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct fdtable *table = task->files->fdt;
 	struct file **slots, *file = 0;
 
-	if (READ_START(table, BPF_CORE_READ(task, files, fdt)))
+	if (fd < 0 || (__u32)fd >= table->max_fds)
 		return 0;
-	if (fd < 0 || (__u32)fd >= FIELD(table, struct fdtable, max_fds, __u32))
-		return 0;
-	slots = FIELD(table, struct fdtable, fd, struct file **);
+	slots = table->fd;
 	bpf_probe_read_kernel(&file, sizeof(file), &slots[fd]);
 	return file;
 }
 
-/* The kernel's socket of a file, NULL where the file is something else. */
-INLINE struct sock *sock_of_file(struct file *file, struct inode **inode)
+/* The kernel's socket of a file, NULL where it is no stream socket: only a socket points back. */
+INLINE struct sock *sock_of_file(struct file *file)
 {
-	struct socket *socket;
+	char start[40] __attribute__((aligned(8))) = {};
 
-	*inode = BPF_CORE_READ(file, f_inode);
-	if ((BPF_CORE_READ(*inode, i_mode) & S_IFMT_) != S_IFSOCK_)
+	if (READ_START(start, BPF_CORE_READ(file, private_data)))
 		return 0;
-	socket = BPF_CORE_READ(file, private_data);
-	return BPF_CORE_READ(socket, sk);
+	if (FIELD(start, struct socket, file, struct file *) != file)
+		return 0;
+	if (FIELD(start, struct socket, type, short) != SOCK_STREAM_)
+		return 0;
+	return FIELD(start, struct socket, sk, struct sock *);
 }
 
 INLINE void describe_sock(struct sock *sk, struct kt_sock *s)
@@ -347,19 +382,13 @@ INLINE void describe_sock(struct sock *sk, struct kt_sock *s)
 INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 {
 	struct file *file = file_of(fd);
-	struct inode *inode = 0;
-	struct sock *sk;
+	struct sock *sk = file ? sock_of_file(file) : 0;
 	__u16 protocol;
 
-	if (!file)
-		return 0;
-	sk = sock_of_file(file, &inode);
 	if (!sk)
 		return 0;
 	protocol = BPF_CORE_READ(sk, sk_protocol);
 	if (protocol != SOL_TCP_ && protocol != AF_MPTCP_PROTOCOL)
-		return 0;
-	if (BPF_CORE_READ(sk, sk_type) != SOCK_STREAM_)
 		return 0;
 	describe_sock(sk, s);
 	if (s->family != AF_INET_ && s->family != AF_INET6_) {
@@ -367,7 +396,7 @@ INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 		return 0;
 	}
 	s->mptcp = protocol == AF_MPTCP_PROTOCOL;
-	s->ino = BPF_CORE_READ(inode, i_ino);
+	s->ino = BPF_CORE_READ(file, f_inode, i_ino);
 	s->known = 1;
 	return 1;
 }
@@ -380,9 +409,8 @@ INLINE __u8 kt_state_of(__u64 sk)
 INLINE __u64 kt_sock_of(__s32 fd)
 {
 	struct file *file = file_of(fd);
-	struct inode *inode = 0;
 
-	return file ? (__u64)sock_of_file(file, &inode) : 0;
+	return file ? (__u64)sock_of_file(file) : 0;
 }
 
 /*
@@ -523,11 +551,11 @@ int any_exit(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-#define ENTER(name, call)                                       \
-	SEC("raw_tracepoint")                                   \
-	int enter_##name(struct bpf_raw_tracepoint_args *ctx)   \
-	{                                                       \
-		return call;                                    \
+#define ENTER(name, call)                                     \
+	SEC("raw_tracepoint")                                 \
+	int enter_##name(struct bpf_raw_tracepoint_args *ctx) \
+	{                                                     \
+		return call;                                  \
 	}
 
 ENTER(socket, on_enter_socket(ctx))

@@ -80,7 +80,6 @@ SYSCALLS = (
     Syscall("pselect6", "select", "wait"),
     Syscall("io_uring_enter", None, "wait"),
 )
-CALL_HOOKS = (Hook("any_exit", None, "sys_exit"), Hook("any_enter", None, "sys_enter"))
 
 
 class Attached:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ktrace.errors import KtraceError
 from ktrace.resources import bpf_dir
-from ktrace.sources.live.attach import CALL_HOOKS, SYSCALLS, Hook, Syscall
+from ktrace.sources.live.attach import SYSCALLS, Hook, Syscall
 from ktrace.sources.live.kernel import Tracefs, architecture
 
 SITES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3/site-packages")
@@ -36,7 +36,8 @@ class BccObject:
         Hook("process_fork", "sched", "sched_process_fork"),
         Hook("process_exec", "sched", "sched_process_exec"),
         Hook("process_exit", "sched", "sched_process_exit"),
-        *CALL_HOOKS,
+        Hook("any_exit", None, "sys_exit"),
+        Hook("any_enter", None, "sys_enter"),
     )
     # It cannot look into the socket, so it watches the data calls while one is in flight.
     syscalls = (

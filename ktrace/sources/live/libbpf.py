@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ktrace.errors import KtraceError
 from ktrace.resources import bpf_dir
-from ktrace.sources.live.attach import CALL_HOOKS, SYSCALLS, Hook, Syscall
+from ktrace.sources.live.attach import SYSCALLS, Hook, Syscall
 from ktrace.sources.live.kernel import architecture
 
 LIBRARY = "libbpf.so.1"
@@ -24,7 +24,8 @@ class LibbpfObject:
         Hook("process_fork", None, "sched_process_fork"),
         Hook("process_exec", None, "sched_process_exec"),
         Hook("process_exit", None, "sched_process_exit"),
-        *CALL_HOOKS,
+        Hook("any_exit", None, "sys_exit"),
+        Hook("any_enter", None, "sys_enter"),
     )
     # Other data calls are seen by what the socket has moved; a look with MSG_PEEK moves nothing.
     syscalls = (

@@ -1,0 +1,196 @@
+"""What a live capture costs the traced program, beside strace and bpftrace: `make bench-live`.
+
+Figures are medians of runs on this machine.  Every method sees the same program, and must have
+worked: a tracer that did not start has no cost.
+"""
+
+import argparse
+import contextlib
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ktrace import recording
+from ktrace.sources.live import backends, kernel
+from ktrace.sources.live.session import Session, Wanted
+
+HERE = Path(__file__).resolve().parent
+KTRACE = [sys.executable, "-c", "import sys; from ktrace.cli import main; sys.exit(main())"]
+RECORD = ["strace", *recording.OPTIONS]
+YY = ["strace", "-f", "-yy"]
+EMPTY = "tracepoint:syscalls:sys_enter_setsockopt { } tracepoint:syscalls:sys_exit_setsockopt { }"
+SAME = " ".join(
+    f"tracepoint:syscalls:sys_{half}_{call} {{ }}"
+    for call in ("socket", "connect", "accept4", "setsockopt", "close")
+    for half in ("enter", "exit")
+)
+
+
+def build(folder: Path) -> Path:
+    program = folder / "load"
+    flags = ["-O2", "-D_GNU_SOURCE", "-pthread"]
+    subprocess.run(["gcc", *flags, "-o", program, HERE / "load.c"], check=True)
+    return program
+
+
+def nanoseconds(line: list[str]) -> int:
+    """Run a load, traced or not, and return the time that it took by its own clock."""
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    told = [text for text in done.stdout.splitlines() if " ns " in text]
+    if not told:
+        raise SystemExit(f"{line[:3]} did not run the load: {done.stderr[-300:]}")
+    return int(told[0].rpartition(" ")[2])
+
+
+@contextlib.contextmanager
+def live(backend: str, *target: str) -> Iterator[None]:
+    """Capture something while the context lasts."""
+    words = [*KTRACE, "live", "--backend", backend, "--format", "json", *target]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=pipe, text=True) as run:
+        assert run.stderr is not None
+        if not run.stderr.readline().startswith("ktrace: capturing"):
+            raise SystemExit("ktrace live did not start")
+        try:
+            yield
+        finally:
+            run.terminate()
+
+
+@contextlib.contextmanager
+def bpftrace(program: str) -> Iterator[None]:
+    words = ["bpftrace", "-e", f'BEGIN {{ printf("ready\\n"); }} {program}']
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        assert run.stdout is not None
+        while b"ready" not in (line := run.stdout.readline()):
+            if not line:
+                raise SystemExit("bpftrace did not start")
+        time.sleep(1)  # it says so before it has attached
+        try:
+            yield
+        finally:
+            run.terminate()
+
+
+def median(times: int, measure: Callable[[], int]) -> float:
+    return statistics.median(measure() for _ in range(times))
+
+
+def slowdown(load: Path, runs: int) -> None:
+    """1,000 connections with 20 round trips each: time against the same without tracing."""
+    line = [str(load), "connect", "1000", "20"]
+    base = median(runs, lambda: nanoseconds(line))
+    print(f"\nconnect load, 1000 x 20 round trips: {base / 1e6:.0f} ms untraced; slowdown")
+    name = load.name
+    for backend in backends.LOADERS:
+        with live(backend, "--comm", name):
+            _ratio(f"ktrace live ({backend})", median(runs, lambda: nanoseconds(line)), base)
+    with live("libbpf", "--comm", "nobody"):
+        _ratio("ktrace live, another process", median(runs, lambda: nanoseconds(line)), base)
+    if shutil.which("bpftrace"):
+        with bpftrace(SAME):
+            _ratio("bpftrace, empty probes", median(runs, lambda: nanoseconds(line)), base)
+    record = [*RECORD, "--seccomp-bpf", "-o", "/dev/null", *line]
+    _ratio("strace as record runs it", median(runs, lambda: nanoseconds(record)), base)
+    _ratio("strace -f -yy", nanoseconds([*YY, "-o", "/dev/null", *line]), base)
+
+
+def _ratio(name: str, took: float, base: float) -> None:
+    print(f"  {name:<34} {took / base:8.2f}", flush=True)
+
+
+def calls(load: Path, runs: int) -> None:
+    """Nanoseconds that a setsockopt takes: one that is recorded, one that is let pass."""
+    count = 200_000
+
+    def per_call(kind: str, count: int = count, before: list[str] | None = None) -> float:
+        line = [*(before or []), str(load), kind, str(count)]
+        return median(runs, lambda: nanoseconds(line)) / count
+
+    base = {kind: per_call(kind) for kind in ("options", "nodelay")}
+    print("\nsetsockopt, ns a call          TCP_ULP  TCP_NODELAY")
+
+    def row(name: str, ulp: float | None, nodelay: float) -> None:
+        shown = "" if ulp is None else f"{ulp:8.0f}"
+        print(f"  {name:<28}{shown:>8}     {nodelay:8.0f}", flush=True)
+
+    row("untraced", base["options"], base["nodelay"])
+    for backend in backends.LOADERS:
+        with live(backend, "--comm", load.name, "--ring-size", "256"):
+            row(f"traced ({backend})", per_call("options"), per_call("nodelay"))
+        with live(backend, "--comm", "nobody"):
+            row(f"not traced ({backend})", per_call("options"), per_call("nodelay"))
+    if shutil.which("bpftrace"):
+        with bpftrace(EMPTY):
+            row("bpftrace, empty probe", per_call("options"), per_call("nodelay"))
+    strace = [*RECORD, "--seccomp-bpf", "-o", "/dev/null"]
+    row("strace as record runs it", None, per_call("nodelay", 5000, strace))
+
+
+def starts() -> None:
+    """Seconds from the start of the interpreter to a capturing probe, and peak memory."""
+    print("\nstart                     load and attach   in all   memory")
+    for backend in backends.LOADERS:
+        line = [sys.executable, "-m", "tests.live.bench", "--start", backend]
+        done = subprocess.run(line, capture_output=True, text=True, check=True)
+        print(f"  {backend:<22} {done.stdout.strip()}", flush=True)
+
+
+def start(backend: str) -> None:
+    """Measure one start, in a process of its own."""
+    began = time.monotonic()
+    loaded = backends.load(backend, 8 << 20).loaded  # type: ignore[arg-type]
+    session = Session(loaded, Wanted(comm="nobody"), 8 << 20)
+    took = time.monotonic() - began
+    with open("/proc/self/stat") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    in_all = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    session.close()
+    print(f"{took:13.3f} s {in_all:8.2f} s {memory:5.0f} MB")
+
+
+def drained(load: Path) -> None:
+    """Events a second that the ring gives up without a loss, and that are decoded afterwards."""
+    sockets = 400_000
+    line = [str(load), "sockets", str(sockets)]
+    print("\nevents taken out of the ring, 8 MB")
+    for backend in backends.LOADERS:
+        loaded = backends.load(backend, 8 << 20).loaded  # type: ignore[arg-type]
+        session = Session(loaded, Wanted(command=tuple(line)), 8 << 20)
+        began = time.monotonic()
+        events = sum(1 for _ in session.events())
+        took = time.monotonic() - began
+        session.close()
+        print(
+            f"  {backend:<10} {events:,} events, {session.losses.total:,} lost;"
+            f" decoded at {events / took:,.0f} a second"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--start", choices=list(backends.LOADERS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.start:
+        start(options.start)
+        return
+    kernel.architecture()
+    with tempfile.TemporaryDirectory() as folder:
+        load = build(Path(folder))
+        starts()
+        drained(load)
+        calls(load, options.runs)
+        slowdown(load, options.runs)
+
+
+if __name__ == "__main__":
+    main()
