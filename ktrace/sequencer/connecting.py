@@ -97,8 +97,8 @@ def _on_socket(world: World, event: Event) -> None:
     if event.phase is Phase.BEGIN:
         return
     _learn_addresses(tracked, event)
-    if event.kind is Kind.TCP_INFO and event.result == 0 and event.detail is None:
-        tracked.limits.add("hidden-wait")  # the state it returned is not shown
+    if tracked.in_flight and event.kind is Kind.TCP_INFO and _hides_its_result(event):
+        tracked.limits.add("hidden-wait")
     before, known = tracked.state, tracked.told
     apply(world, tracked, event)
     row = Row(event, before, tracked.state, tracked.observed)
@@ -107,6 +107,10 @@ def _on_socket(world: World, event: Event) -> None:
     else:
         tracked.keep_maybe(row)
     world.end_if_closed(tracked)
+
+
+def _hides_its_result(event: Event) -> bool:
+    return event.result == 0 and event.detail is None
 
 
 def _learn_addresses(tracked: Tracked, event: Event) -> None:

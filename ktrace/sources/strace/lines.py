@@ -86,6 +86,8 @@ def whole(text: str) -> Outcome | None:
         simple = _SIMPLE.match(text, close + 1)
         if simple is not None:
             result, note, errno, seconds, fraction = simple.groups()
+            if errno is None and result[0] == "-":
+                errno = "EUNKNOWN"  # somebody cut the error's name off
             duration_ns = _nanoseconds(seconds, fraction) if seconds else None
             return Outcome(text[:close], int(result), errno, note, "", duration_ns)
     return _whole(text)
@@ -101,6 +103,8 @@ def _whole(text: str) -> Outcome | None:
     if match["number"]:
         number = int(match["number"][:9])
         errno = ERRNO_NAMES.get(number, f"E{number}")
+    if result == -1 and errno is None:
+        errno = "EUNKNOWN"  # somebody cut the error's name off
     suffix = match["suffix"]
     duration = _DURATION.search(suffix) if "<" in suffix else None
     return Outcome(

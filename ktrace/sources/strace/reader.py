@@ -358,7 +358,8 @@ class Reader:
         if row.tid is None or FAMILY_OF.get(row.name) not in ("wait", "io"):
             return None
         for data, end in ((self._data, self._position), (self._before, len(self._before))):
-            for prefix in (f"\n{row.tid} ".encode(), f"\n[pid {row.tid:>5}] ".encode()):
+            for form in ("\n{} ", "\n[pid {:>5}] ", "\n{}<"):
+                prefix = form.format(row.tid).encode()
                 start = data.rfind(prefix, 0, end) + 1
                 if start:
                     return self._half_at(data, start, row)

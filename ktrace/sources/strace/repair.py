@@ -50,6 +50,9 @@ _SPACES = str.maketrans(
 _START = re.compile(
     rf"({grammar.HEAD})(?:{grammar.CALL_NAME}\(|--- (?:SIG|stopped)|\+\+\+ |<\.\.\. \w+ resumed)"
 )
+_HEAD_ONLY = re.compile(
+    rf"(?:\[pid +\d+(?:<[^>]*>)?\]|\d{{1,8}}(?:<[^>]*>)?)?(?: +(?:{grammar.TIME}))?(?: *<\.\.\.(?: \w+)?)?\s*$"
+)
 _STACK = re.compile(rf"(?:{grammar.STACK_LINE}|\s*/?\S+\([^()]*\) \[0x[0-9a-f]+\])\s*$")
 _MESSAGE = re.compile(rf"\s*{grammar.MESSAGE}$")
 _ATTACHED = re.compile(
@@ -62,6 +65,7 @@ _GLUE = re.compile(
     r"(?: E[A-Z]+)?(?: \([^()\n]*\))*(?: <\d+\.\d+>)?|<unfinished \.\.\.>|\+\+\+ (?:exited|killed)[^+]*\+\+\+))"
     rf"\s*(?=(?:\[pid|\d|[a-z<+-]))(?={grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|<\.\.\. \w+ resumed|\+\+\+ |--- SIG))"
 )
+_BARE_FAILURE = re.compile(r"=\s*-1\s*$")
 _GLUED_ZERO = re.compile(rf"(\)\s*= 0)(?=[1-9]\d* +(?:(?:{grammar.TIME}) +)?{grammar.CALL_NAME}\()")
 
 
@@ -81,6 +85,7 @@ class Assembler:
         self._complete = False
         self._stack: list[str] = []
         self._prefixed = False
+        self._held = ""
 
     def records(self, raw_lines: Iterable[bytes]) -> Iterator[Repaired]:
         """Yield the records of a block in order."""
@@ -96,6 +101,8 @@ class Assembler:
         if soft:
             yield from self._line(self.lines - 1, soft)
         yield from self._flush()
+        if self._held:
+            self._not_understood(self.lines - 1, "the head of a record without a call")
 
     def _clean(self, text: str) -> list[str]:
         if text.isascii() and "\x1b" not in text and "&" not in text and "<" not in text:
@@ -115,6 +122,11 @@ class Assembler:
             return
         if _STACK.match(text) and self._is_between():
             self._stack.append(text if text.lstrip().startswith(">") else f" > {text.strip()}")
+            return
+        if self._held:
+            text, self._held = f"{self._held} {text.strip()}", ""
+        elif self._is_between() and _HEAD_ONLY.match(text):
+            self._held = text.strip()  # a long word made the mailer break behind the head
             return
         start = self._as_start(text)
         if start is not None and not self._continues(start):
@@ -236,6 +248,8 @@ def _is_complete(text: str) -> bool:
     masked = _QUOTE.sub('""', text)
     if masked.count('"') % 2:
         return False
+    if _BARE_FAILURE.search(masked):
+        return False  # the error's name is on the next line
     if masked.rstrip().endswith("+++") or "--- " in masked[:80]:
         return True
     return grammar.whole(masked) is not None or grammar.unfinished(masked) is not None

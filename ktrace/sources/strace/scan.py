@@ -136,13 +136,12 @@ def cut_at(data: bytes) -> int:
 
 def scan(data: bytes, dialect: Dialect = Dialect()) -> Block:  # noqa: B008 - immutable
     """Scan one block of whole lines, ended by a newline."""
-    unfiltered = is_unfiltered(data)
     waits = _WAIT_SEEN.search(data) is not None
     hurt = dialect.numbered or _is_hurt(data)
     block = None if hurt else _scan_clean(data, dialect.relative)
     if block is None:
-        block = _scan_damaged(data, dialect)
-    return block._replace(unfiltered=unfiltered, waits=waits)
+        return _scan_damaged(data, dialect)
+    return block._replace(unfiltered=is_unfiltered(data), waits=waits)
 
 
 _ENTITY = re.compile(rb"&(?:quot|[gl]t|amp|nbsp|#\d+);")
@@ -200,7 +199,7 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
         if odd:
             return None
         name = core or moved or resumed or gone or b""
-        if (core or moved) and (not _ends(rest) or (core and rest.endswith(b"\r"))):
+        if (core or moved) and (not _ends(rest) or (core and rest.endswith((b"\r", b"= -1")))):
             return None
         if relative and time:
             passed += delta_ns(time)
@@ -263,7 +262,9 @@ def _scan_damaged(data: bytes, dialect: Dialect) -> Block:
     assembler = Assembler(numbered=dialect.numbered)
     rows: list[Row] = []
     passed = 0
+    unfiltered = False
     for record in assembler.records(data.split(b"\n")[:-1]):
+        unfiltered = unfiltered or _UNFILTERED.match(record.text.encode()) is not None
         for row in rows_of(record):
             if dialect.relative and row.time:
                 passed += delta_ns(row.time)
@@ -276,7 +277,7 @@ def _scan_damaged(data: bytes, dialect: Dialect) -> Block:
         assembler.understood,
         assembler.not_understood,
         assembler.bad,
-        False,
+        unfiltered,
         False,
         passed,
     )

@@ -161,7 +161,7 @@ def descriptor(text: str) -> tuple[int | None, FdNote | None]:
     match = _FD.match(text)
     if match is None:
         return None, None
-    number = int(match[1], 0) if match[1][:2] == "0x" else int(match[1])
+    number = int(match[1], 16) if match[1][:2] == "0x" else int(match[1])
     if number > 0x7FFFFFFF:  # -X raw prints AT_FDCWD and -1 as unsigned
         number -= 1 << 32
     return number, note(match[2]) if match[2] else None
@@ -220,7 +220,8 @@ def endpoint(text: str) -> Endpoint | None:
 
 def _family_name(text: str) -> str:
     if text[:1].isdigit():
-        return AF_NAMES.get(int(text, 0), f"AF_{int(text, 0)}")
+        number = integer(text)
+        return "AF_?" if number is None else AF_NAMES.get(number, f"AF_{number}")
     name = text.replace("PF_", "AF_")
     return AF_NAMES.get(AF[name], name) if name in AF else name
 
@@ -235,7 +236,7 @@ def _port(text: str) -> int | None:
         raw = string(match[2])[0]
         return int.from_bytes(raw[:2], "big") if len(raw) >= 2 else None
     # a number without htons() is in network order
-    return int.from_bytes(int(match[3], 0).to_bytes(8, "little")[:2], "big")
+    return int.from_bytes(((integer(match[3]) or 0) & 0xFFFF).to_bytes(2, "little"), "big")
 
 
 def _address4(text: str) -> str | None:
