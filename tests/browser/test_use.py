@@ -277,3 +277,42 @@ def test_one_connection_comes_opened(open_report: Open) -> None:
     opened = open_report(samples.report(make))
     assert opened.page.is_visible("[id='t-c1'] svg.tl")
     assert opened.page.evaluate("scrollY") == 0
+
+
+@pytest.mark.parametrize("made", ["proxy", "mixed"])
+def test_what_is_packed_comes_out_as_it_was(
+    open_report: Open, proxy_report: Report, made: str
+) -> None:
+    report = proxy_report if made == "proxy" else samples.mixed()
+    opened = open_report(report)
+    found = opened.page.evaluate(
+        """kt.connections.map(c => [c.id, c.process, c.peer, c.role, c.outcome, c.margin, c.fd,
+            c.rows().map(r => [r.line, r.tid, r.call, r.text, r.result, r.took, r.state,
+                r.inferred])])"""
+    )
+    wanted = [
+        [
+            c.id,
+            f"{c.comm} {c.pid}" if c.comm else f"pid {c.pid}",
+            c.peer or "\u2013",
+            c.role,
+            c.outcome,
+            c.margin_us,
+            c.fd,
+            [
+                [
+                    r.line,
+                    r.tid,
+                    r.call,
+                    r.text,
+                    r.result,
+                    r.duration_us,
+                    r.state_after,
+                    r.basis == "inferred",
+                ]
+                for r in c.timeline
+            ],
+        ]
+        for c in report.connections
+    ]
+    assert found == wanted

@@ -1,5 +1,6 @@
 """The connections table, and the data that the page's script needs for filters and timelines."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from ktrace.findings import Connection, KeyInstall
 from ktrace.reporters.htmlreport.groups import GROUPS, group_of
 from ktrace.reporters.htmlreport.hover import Card
-from ktrace.reporters.htmlreport.moments import Moments
+from ktrace.reporters.htmlreport.moments import Moments, Span
 from ktrace.reporters.htmlreport.strip import margin_words, outcome_words
 from ktrace.reporters.htmlreport.words import clean, number_of, process
 
@@ -35,6 +36,7 @@ _STATES = (
     "UNKNOWN",
 )
 _STATE = {state: n for n, state in enumerate(_STATES)}
+FD = "\ue000"  # no text has it: it would have been escaped
 _RANK = {group.key: n for n, group in enumerate(GROUPS)} | {None: len(GROUPS)}
 
 Cell = str | int | float | bool | None
@@ -120,7 +122,8 @@ class _Strings:
         self.numbers: dict[str, int] = {}
 
     def number(self, text: str) -> int:
-        return self.numbers.setdefault(clean(text), len(self.numbers))
+        """Return the number of a text that is clean."""
+        return self.numbers.setdefault(text, len(self.numbers))
 
 
 def packed(
@@ -146,9 +149,9 @@ def _pack(connection: Connection, times: Moments, strings: _Strings) -> Packed:
     shown = table_row(connection, times.by_order)
     return [
         connection.id,
-        strings.number(shown.process),
-        strings.number(process(connection)),
-        strings.number(shown.peer),
+        strings.number(clean(shown.process)),
+        strings.number(clean(process(connection))),
+        strings.number(clean(shown.peer)),
         strings.number(connection.role),
         group_of(connection),
         strings.number(shown.outcome),
@@ -161,26 +164,49 @@ def _pack(connection: Connection, times: Moments, strings: _Strings) -> Packed:
         connection.fd,
         connection.omitted,
         int(times.by_order),
-        [times.attempt, times.established, times.told],
-        [[_STATE[s.state], s.start, s.end, int(s.basis == "inferred")] for s in times.spans],
+        [None if t is None else _short(t) for t in (times.attempt, times.established, times.told)],
+        [_pack_span(span) for span in times.spans],
         _pack_rows(connection, times, strings),
     ]
 
 
-def _pack_rows(connection: Connection, times: Moments, strings: _Strings) -> Packed:
+def _pack_span(span: Span) -> Packed:
     return [
-        [
-            row.line,
-            at,
-            row.tid,
-            strings.number(row.call),
-            strings.number(row.text),
-            None if row.result is None else strings.number(row.result),
-            row.duration_us,
-            _STATE[row.state_after] * 2 + (row.basis == "inferred"),
-        ]
-        for row, at in zip(connection.timeline, times.at, strict=True)
+        _STATE[span.state],
+        _short(span.start),
+        _short(span.end),
+        int(span.basis == "inferred"),
     ]
+
+
+def _pack_rows(connection: Connection, times: Moments, strings: _Strings) -> Packed:
+    """Pack the timeline: lines as steps from the row before, a thread only where it changes.
+
+    The connection's own descriptor is `FD` in the texts, so that they are the same for many.
+    """
+    fd = re.compile(rf"\b{connection.fd}\b")
+    rows: Packed = []
+    line, tid = 0, -1
+    for row, at in zip(connection.timeline, times.at, strict=True):
+        rows.append(
+            [
+                None if row.line is None else row.line - line,
+                _short(at),
+                0 if row.tid == tid else row.tid,
+                strings.number(fd.sub(FD, clean(row.text))),
+                None if row.result is None else strings.number(clean(row.result)),
+                None if row.duration_us is None else _short(row.duration_us),
+                _STATE[row.state_after] * 2 + (row.basis == "inferred"),
+            ]
+        )
+        line = line if row.line is None else row.line
+        tid = tid if row.tid is None else row.tid
+    return rows
+
+
+def _short(value: float) -> float:
+    """Return a whole number as an integer, which is written without its `.0`."""
+    return int(value) if value == int(value) else value
 
 
 def _pack_card(card: Card) -> Packed:

@@ -20,23 +20,31 @@ const kt = {};
       spans: () => c[17].map(([state, start, end, inferred]) => ({
         state: raw.states[state], start, end, inferred: inferred === 1,
       })),
-      rows: () => c[18].map((r) => unpackRow(r)),
+      rows: () => unpackRows(c[18], String(fd)),
     };
     connection.peerKey = connection.role === "server"
       ? connection.peer.replace(/:\d+$/, "").replace(/^\[|\]$/g, "") : connection.peer;
     return connection;
   }
 
-  function unpackRow([line, at, tid, call, what, result, took, state]) {
-    return {
-      line, at, tid, took, call: text(call), text: text(what),
-      result: result === null ? null : text(result),
-      state: raw.states[state >> 1], inferred: (state & 1) === 1,
-    };
+  /* Lines are steps from the row before, thread 0 is the one of the row before. */
+  function unpackRows(rows, fd) {
+    let line = 0, thread = null;
+    return rows.map(([step, at, tid, what, result, took, state]) => {
+      if (step !== null) line += step;
+      if (tid !== null && tid !== 0) thread = tid;
+      const words = text(what).replaceAll("\ue000", fd);
+      return {
+        at, took, text: words, call: words.startsWith("state change") ? "state" : words.split("(")[0],
+        line: step === null ? null : line, tid: tid === null ? null : thread,
+        result: result === null ? null : text(result),
+        state: raw.states[state >> 1], inferred: (state & 1) === 1,
+      };
+    });
   }
 
   function searchText(c, packed) {
-    const results = packed[18].map((row) => text(row[5])).join(" ");
+    const results = packed[18].map((row) => text(row[4])).join(" ");
     return [c.id, c.process, c.peer, c.role, `fd ${c.fd}`, c.group, c.outcome, c.keys, c.crypto, results]
       .join(" ").toLowerCase();
   }
