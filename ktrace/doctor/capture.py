@@ -13,6 +13,7 @@ from ktrace.doctor.kernel import config, version
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21}
 CAPABILITIES |= {"CAP_PERFMON": 38, "CAP_BPF": 39}
 RING_BUFFER_SINCE = (5, 8)
+TASK_STORAGE_SINCE = (5, 12)
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 
 
@@ -57,17 +58,13 @@ def _btf() -> Check:
 
 def _tracefs() -> Check:
     for folder in TRACEFS:
-        if (folder / "events" / "syscalls" / "sys_enter_setsockopt" / "id").is_file():
-            return Check("live capture", "tracefs", "ok", f"{folder}, with the syscall tracepoints")
-    known = config()
-    if known and known.get("CONFIG_FTRACE_SYSCALLS") != "y":
-        todo = "use a kernel built with CONFIG_FTRACE_SYSCALLS"
-        return Check("live capture", "tracefs", "missing", "no syscall tracepoints", todo)
+        if (folder / "events" / "sock" / "inet_sock_set_state" / "id").is_file():
+            return Check("live capture", "tracefs", "ok", f"{folder}")
     return Check(
         "live capture",
         "tracefs",
         "ok",
-        "not mounted (or not readable); ktrace live reads it without a mount point, as root",
+        "not mounted or not readable; only the bcc backend needs it, and opens it itself as root",
     )
 
 
@@ -93,6 +90,9 @@ def _libbpf() -> Check:
         return Check("live capture", "libbpf", "missing", "no libbpf.so.1", todo)
     library.libbpf_version_string.restype = ctypes.c_char_p
     found = library.libbpf_version_string().decode(errors="replace")
+    if version() < TASK_STORAGE_SINCE:
+        todo = "this backend needs Linux 5.12 or later; use --backend bcc"
+        return Check("live capture", "libbpf", "missing", f"libbpf.so.1, {found}", todo)
     return Check("live capture", "libbpf", "ok", f"libbpf.so.1, {found}")
 
 
