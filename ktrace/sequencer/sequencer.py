@@ -6,7 +6,7 @@ when it begins, a proof counts from its end.  So a proof that overlaps an attemp
 
 from collections.abc import Collection
 
-from ktrace.events import Event, Kind
+from ktrace.events import Event, Kind, Phase
 from ktrace.sequencer import connecting, descriptors, ktls, waiting
 from ktrace.sequencer.tables import Other
 from ktrace.sequencer.tracked import TAIL, Tracked
@@ -42,6 +42,8 @@ class Sequencer:
         if world.cloning and not world.processes.knows(event.tid):
             # a child's first call can be printed before its parent's clone() comes back
             descriptors.born(world, world.cloning.pop(next(iter(world.cloning))), event.tid)
+        if event.tid in world.inside and event.phase is not Phase.END:
+            world.leave(event.tid)  # the call it was in came back unseen
         handler = HANDLERS.get(event.kind)
         if handler is not None:
             handler(world, event)

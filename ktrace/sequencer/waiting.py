@@ -120,9 +120,19 @@ def _hidden(world: World, event: Event, epoll: Epoll | None, detail: WaitDetail)
     for tracked in world.in_flight.values():
         if epoll is not None and not epoll.could_report(tracked):
             continue
+        if epoll is None and _opened_later(tracked, event):
+            continue
         if detail.watched is not None and not _watches(world, event, detail, tracked):
             continue
         tracked.limits.add("hidden-wait")
+
+
+def _opened_later(tracked: Tracked, event: Event) -> bool:
+    """Tell a socket that was opened while the call waited: it cannot have been asked about."""
+    opened = tracked.opened
+    if opened.source != event.source or opened.line is None or event.line is None:
+        return False
+    return opened.line > event.line
 
 
 def _watches(world: World, event: Event, detail: WaitDetail, tracked: Tracked) -> bool:

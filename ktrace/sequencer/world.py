@@ -37,7 +37,7 @@ class World:
         self.held: dict[int, Tracked] = {}
         self.sent: list[Open | None] = []
         self.cloning: dict[int, Event] = {}
-        self._inside: dict[int, Tracked] = {}
+        self.inside: dict[int, Tracked] = {}
         self.changes = 0
 
     def asked_changed(self) -> None:
@@ -66,20 +66,20 @@ class World:
         descriptor since; a call in progress keeps its socket alive.
         """
         if event.phase is Phase.END:
-            begun = self._inside.pop(event.tid, None)
+            begun = self.inside.pop(event.tid, None)
             if begun is not None:
                 begun.inside -= 1
                 return begun
         tracked = self.tracked(event)
         if event.phase is Phase.BEGIN and tracked is not None:
             self.leave(event.tid)
-            self._inside[event.tid] = tracked
+            self.inside[event.tid] = tracked
             tracked.inside += 1
         return tracked
 
     def leave(self, tid: int) -> None:
         """A thread is no longer inside a call: it made another one, or is gone."""
-        tracked = self._inside.pop(tid, None)
+        tracked = self.inside.pop(tid, None)
         if tracked is not None:
             tracked.inside -= 1
             self.end_if_closed(tracked)
@@ -172,7 +172,7 @@ class World:
         """End the trace: every socket still open is finished as it is."""
         still_open = {t.number: t for t in self.processes.tracked()}
         still_open.update({t.number: t for t in self._queue if not t.ended})
-        still_open.update({t.number: t for t in self.held.values()})
+        still_open.update({t.number: t for t in (*self.held.values(), *self.inside.values())})
         for number in sorted(still_open):
             self.finish(still_open[number])
 

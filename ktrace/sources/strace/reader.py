@@ -207,9 +207,10 @@ class Reader:
     def _quiet(self, data: bytes, row: scan.Row) -> Iterator[Event]:
         """Count the data calls that the scanner passed over, or look at them where they matter."""
         calls = scan.data_calls(data, row.quiet)
-        if not calls:
+        if not calls and not self._awaited:
             return
-        self._account.names.add("recvfrom")
+        if calls:
+            self._account.names.add("recvfrom")
         counted = None if self._awaited else self._counted(calls)
         if counted is None:
             for inner in scan.careful_rows(data, row):
