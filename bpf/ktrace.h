@@ -58,7 +58,7 @@ enum kt_phase {
 #define KT_F_TOLD 0x01	   /* a proof of ESTABLISHED had reached the program */
 #define KT_F_TOLD_KNOWN 0x02 /* the probe saw this socket from its connect() on, so TOLD means something */
 #define KT_F_HIDDEN 0x04   /* a wait call returned more descriptors than the probe looks at */
-#define KT_F_STACK 0x08	   /* arg1 is a slot (CO-RE) or an id (bcc) of a user stack */
+#define KT_F_STACK 0x08	   /* arg1 is the slot of a user stack */
 #define KT_F_CLOEXEC 0x10
 #define KT_F_MPTCP 0x20
 #define KT_F_THREAD 0x40   /* clone: a thread; exit: the last thread of its process */
@@ -101,8 +101,7 @@ struct kt_config {
 /* Counters that only grow; user space reads them through a memory map. */
 struct kt_counters {
 	__u64 lost;	    /* records that found no room in the ring */
-	__u64 untracked;    /* calls that found no room in the map of calls under way */
-	__u64 records;	    /* records written */
+	__u64 untracked;    /* calls that could not be followed to their end, or of a 32-bit program */
 	__u64 stacks;	    /* stack slots given out */
 };
 

@@ -181,7 +181,13 @@ INLINE int kt_traced(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	return process_traced() && !FOREIGN_ABI(task);
+	if (!process_traced())
+		return 0;
+	if (!FOREIGN_ABI(task))
+		return 1;
+	/* Its numbers mean other calls: what they were is lost, and that is counted. */
+	kt_count_untracked();
+	return 0;
 }
 
 /* The walk tells; nothing is left open. */

@@ -146,6 +146,15 @@ def test_losses_are_kept_and_reach_the_report(tmp_path: Path) -> None:
     assert "KT901" in {finding.code for finding in report.findings}
 
 
+def test_the_use_of_io_uring_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "capture"
+    twice = [Event(Kind.IO_URING, Phase.WHOLE, 1, "io_uring_enter", start_ns=5)] * 2
+    write(path, twice * 2, end=False)
+    trace = CaptureTrace(str(path))
+    assert len(list(trace.events())) == 4
+    assert sum("io_uring" in warning for warning in trace.facts().warnings) == 1
+
+
 def test_a_capture_is_told_by_its_first_bytes(tmp_path: Path) -> None:
     path, log = tmp_path / "capture", tmp_path / "log"
     write(path, [])

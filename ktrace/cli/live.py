@@ -175,7 +175,7 @@ class Run:
         if losses.skipped or losses.untracked:
             trace.warnings.append(
                 f"of the lost events, {losses.skipped} are runs of the probe that the kernel"
-                f" skipped, and {losses.untracked} calls that were too many at once"
+                f" skipped, and {losses.untracked} calls that it could not follow"
             )
         if writer is not None:
             writer.close(tuple(trace.warnings))

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from ktrace.errors import KtraceError
-from ktrace.events import FAMILIES, Event, Family
+from ktrace.events import FAMILIES, Event, Family, Kind
 from ktrace.sources.capture import Capture, Header, Writer
 from ktrace.timelines import Gap, TraceFacts
+
+IO_URING = "the program uses io_uring: calls made through it are not in the capture"
 
 
 class Source(Protocol):
@@ -51,6 +53,8 @@ class RecordedTrace:
         for event in self._source.events():
             self.count += 1
             self._note_time(event)
+            if event.kind is Kind.IO_URING and IO_URING not in self.warnings:
+                self.warnings.append(IO_URING)
             if self.writer is not None:
                 self.writer.add(event)
             yield event

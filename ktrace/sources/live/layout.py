@@ -96,7 +96,7 @@ class Record(NamedTuple):
 FORMAT = "QQQQIIIiiIIHHHHBBBB16s16s16s"
 RECORD = struct.Struct("=" + FORMAT)
 CONFIG = struct.Struct("=16sQII")
-COUNTERS = struct.Struct("=QQQQ")  # lost, untracked, records, stacks
+COUNTERS = struct.Struct("=QQQ")  # lost, untracked, stacks
 STACKS = 256
 STACK_BYTES = 8192
 STACK_HEAD = struct.Struct("=QQQII")  # ip, sp, bp, size, tgid; then the bytes

@@ -10,7 +10,7 @@ FIRST = b"\0\0\0\0"
 
 
 class Losses(NamedTuple):
-    """`ring`: records that found no room; `untracked`: calls that found no slot to be followed in;
+    """`ring`: records that found no room; `untracked`: calls that could not be followed;
     `skipped`: runs that the kernel's recursion guard left out."""
 
     ring: int = 0
@@ -30,12 +30,12 @@ class Counters:
         self._attached = attached
 
     def losses(self) -> Losses:
-        ring, untracked, _, _ = self._read()
+        ring, untracked, _ = self._read()
         return Losses(ring, untracked, self._attached.misses())
 
     def stacks(self) -> int:
         """Return how many user stacks were taken."""
-        return self._read()[3]
+        return self._read()[2]
 
     def _read(self) -> tuple[int, ...]:
         return COUNTERS.unpack(kernel.map_lookup(self._fd, FIRST, COUNTERS.size))

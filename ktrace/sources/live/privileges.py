@@ -11,6 +11,7 @@ CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 19, 21, 38, 39
 # Kept: counters and maps of the probe (BPF), /proc of the traced processes and their libraries
 # (PTRACE, DAC), the files the user asked for (DAC), and passing signals to the command (KILL).
 KEPT = (CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, CAP_KILL)
+PROC_PID_INIT_INO = 0xEFFFFFFC  # the first pid namespace has this inode on every kernel
 _VERSION_3 = 0x20080522
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -25,6 +26,12 @@ def effective() -> int:
 
 def require() -> None:
     """Raise where live capture has no chance, with what is missing."""
+    if os.stat("/proc/self/ns/pid").st_ino != PROC_PID_INIT_INO:
+        raise KtraceError(
+            "pid-namespace",
+            "inside a container the kernel's process ids are others than those seen here",
+            "capture on the host (or with its pid namespace: docker run --pid=host --privileged)",
+        )
     have = effective()
     if have >> CAP_SYS_ADMIN & 1:
         return
