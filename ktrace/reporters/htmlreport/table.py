@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
 
 import msgspec
 
-from ktrace.findings import Connection, KeyInstall
+from ktrace.findings import Connection, KeyInstall, TcpState
 from ktrace.reporters.htmlreport.groups import GROUPS, group_of
 from ktrace.reporters.htmlreport.hover import Card
 from ktrace.reporters.htmlreport.moments import Moments, Span
@@ -21,20 +22,7 @@ ORDER_WORDS = {
     "safe": ("safe", "ok"),
     None: ("\u2013", ""),
 }
-_STATES = (
-    "CLOSE",
-    "LISTEN",
-    "SYN_SENT",
-    "SYN_RECV",
-    "ESTABLISHED",
-    "FIN_WAIT1",
-    "FIN_WAIT2",
-    "TIME_WAIT",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "CLOSING",
-    "UNKNOWN",
-)
+_STATES: tuple[TcpState, ...] = get_args(TcpState)
 _STATE = {state: n for n, state in enumerate(_STATES)}
 FD = "\ue000"  # no text has it: it would have been escaped
 _RANK = {group.key: n for n, group in enumerate(GROUPS)} | {None: len(GROUPS)}

@@ -4,23 +4,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ktrace.events import FAMILIES
 from ktrace.findings import Report
 from ktrace.reporters.htmlreport.words import count
 from ktrace.wording import listed, plural
-
-FAMILIES = (
-    "socket",
-    "connect",
-    "accept",
-    "listen",
-    "setsockopt",
-    "getsockopt",
-    "close",
-    "dup",
-    "wait",
-    "io",
-    "process",
-)
 
 
 class Item(msgspec.Struct, frozen=True):

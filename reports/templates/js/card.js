@@ -8,14 +8,13 @@
 
   function fill(connection, packed) {
     const [title, steps, sentence, place] = packed;
-    const glyphs = { raced: "x", latent: "luck", late: "late", unconnected: "square", unknown: "unknown", keys: "norx", safe: "ok" };
     const list = kt.el("dl");
     for (const [when, what, strong] of steps) {
       const cls = { class: strong ? "strong" : null };
       list.append(kt.el("dt", cls, when), kt.el("dd", cls, what));
     }
     card.replaceChildren(
-      kt.el("h4", {}, kt.glyph(glyphs[connection.group] || "ok"), title,
+      kt.el("h4", {}, kt.glyph(kt.GLYPHS[connection.group] ?? "ok"), title,
         kt.el("span", {}, `${connection.comm} ${connection.role === "server" ? "\u2190" : "\u2192"} ${connection.peer}`)),
       list,
       kt.el("p", {}, sentence),

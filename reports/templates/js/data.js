@@ -69,6 +69,7 @@ const kt = {};
     node.append(...children.filter((child) => child !== null && child !== ""));
     return node;
   }
+  kt.GLYPHS = { raced: "x", latent: "luck", late: "late", unconnected: "square", unknown: "unknown", keys: "norx", safe: "ok" };
   kt.glyph = (name) => kt.svg("svg", {
     class: "key", "aria-hidden": "true",
     viewBox: `-8 ${{ tx: -16, notx: -16, rx: 0, norx: 0 }[name] ?? -8} 16 16`,

@@ -74,7 +74,6 @@
     pages(Math.ceil(found / PAGE));
   }
 
-  const GLYPHS = { raced: "x", latent: "luck", late: "late", unconnected: "square", unknown: "unknown", keys: "norx", safe: "ok" };
   const WORDS = { keys: "no ULP", late: "late" };
   function rowsOf(c) {
     const open = state.c === c.id;
@@ -84,7 +83,7 @@
     const margin = kt.el("i", {}, c.bound ? "~" : "");
     const row = kt.el("tr", { id: `c=${c.id}`, class: open ? "open" : null, "data-id": c.id },
       cell("id", button), cell("wide pr", bdi(c.process)), cell("pe", bdi(c.peer)), cell("wide", c.role),
-      cell("or", c.group ? kt.glyph(GLYPHS[c.group]) : "", kt.el("span", {}, c.group ? WORDS[c.group] ?? c.group : "\u2013")),
+      cell("or", c.group ? kt.glyph(kt.GLYPHS[c.group]) : "", kt.el("span", {}, c.group ? WORDS[c.group] ?? c.group : "\u2013")),
       cell("wide", c.outcomeText), cell("num", c.marginText, margin), cell("wide", c.keys), cell("wide cr", c.crypto));
     if (!open) return [row];
     const detail = kt.el("tr", { class: "detail", id: `t-${c.id}` }, kt.el("td", { colspan: shownColumns() }, kt.timeline(c)));
