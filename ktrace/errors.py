@@ -4,7 +4,8 @@
 class KtraceError(Exception):
     """ktrace could not do its work (exit status 2).
 
-    `message` says what is wrong and where, `help` what to do; both are one line, `slug` is for tests and logs.
+    `message` says what is wrong and where, `help` what to do; both are one line, `slug` is for
+    tests and logs.
     """
 
     exit_status = 2

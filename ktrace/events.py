@@ -1,10 +1,11 @@
 """What every source (strace text, capture file, eBPF probe) produces: calls as intervals.
 
-A call is an interval because a race is an overlap.  A source that sees a call in two halves emits it
-twice: once with `Phase.BEGIN` where the call starts and once with `Phase.END` where it returns, each at
-its place in the order of the trace.  A call seen whole, with nothing of another thread between its start
-and its return, is emitted once with `Phase.WHOLE`.  Nothing after the sources sees raw text, and no key
-byte ever enters an event: decoders keep the first four bytes of crypto_info and drop the rest.
+A call is an interval because a race is an overlap.  A source that sees a call in two halves emits
+it twice: once with `Phase.BEGIN` where the call starts and once with `Phase.END` where it returns,
+each at its place in the order of the trace.  A call seen whole, with nothing of another thread
+between its start and its return, is emitted once with `Phase.WHOLE`.  Nothing after the sources
+sees raw text, and no key byte ever enters an event: decoders keep the first four bytes of
+crypto_info and drop the rest.
 """
 
 import enum
@@ -74,15 +75,21 @@ class Kind(enum.IntEnum):
     SETFD = enum.auto()  # FD_CLOEXEC on or off; detail IntDetail (0 or 1)
     EPOLL_CREATE = enum.auto()  # result is the epoll fd; detail CloexecDetail
     EPOLL_CTL = enum.auto()  # fd is the epoll fd; detail EpollCtlDetail
-    WAIT = enum.auto()  # epoll_wait, poll, select and kin; fd is the epoll fd or None; detail WaitDetail
+    WAIT = (
+        enum.auto()
+    )  # epoll_wait, poll, select and kin; fd is the epoll fd or None; detail WaitDetail
     CLONE = enum.auto()  # result is the child's tid; detail CloneDetail
     EXEC = enum.auto()  # result 0: descriptors with FD_CLOEXEC are gone
     EXIT = enum.auto()  # this thread is gone; detail IntDetail(1) for the whole process
     SEND_FDS = enum.auto()  # SCM_RIGHTS; detail FdList
     RECV_FDS = enum.auto()  # SCM_RIGHTS; detail FdList
     PIDFD_OPEN = enum.auto()  # result a pidfd; detail IntDetail (the pid)
-    PIDFD_GETFD = enum.auto()  # fd is the pidfd, result the new fd; detail IntDetail (the target's fd)
-    OPENS_OTHER = enum.auto()  # result is an fd that is no socket (openat, pipe2, eventfd2, ...); detail FdPair|None
+    PIDFD_GETFD = (
+        enum.auto()
+    )  # fd is the pidfd, result the new fd; detail IntDetail (the target's fd)
+    OPENS_OTHER = (
+        enum.auto()
+    )  # result is an fd that is no socket (openat, pipe2, eventfd2, ...); detail FdPair|None
     IO_URING = enum.auto()  # io_uring_enter: completions that the trace does not show
     STATE = enum.auto()  # live only: the kernel changed the TCP state; detail StateDetail
     OTHER = enum.auto()  # kept only for coverage
@@ -91,8 +98,8 @@ class Kind(enum.IntEnum):
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
     """A socket address as the call showed it.
 
-    `family` is AF_INET, AF_INET6 or another AF_ name; `address` is None where the family has none or the
-    trace cut it.  `str()` gives `ip:port`, `[ip6]:port`.
+    `family` is AF_INET, AF_INET6 or another AF_ name; `address` is None where the family has none
+    or the trace cut it.  `str()` gives `ip:port`, `[ip6]:port`.
     """
 
     family: str
@@ -143,7 +150,8 @@ class UlpDetail(msgspec.Struct, frozen=True, gc=False):
 class KeyDetail(msgspec.Struct, frozen=True, gc=False):
     """A key install: what the first four bytes of crypto_info say, never more.
 
-    `version` is 0x0303, 0x0304 or another number, `cipher` the cipher_type number; None where not shown.
+    `version` is 0x0303, 0x0304 or another number, `cipher` the cipher_type number; None where not
+    shown.
     """
 
     direction: Literal["tx", "rx"]
@@ -153,7 +161,9 @@ class KeyDetail(msgspec.Struct, frozen=True, gc=False):
 
 
 class OptionDetail(msgspec.Struct, frozen=True, gc=False):
-    """Another socket option.  `name` is e.g. "TCP_FASTOPEN_CONNECT"; `value` the int where it was one."""
+    """Another socket option.  `name` is e.g. "TCP_FASTOPEN_CONNECT"; `value` the int where it was
+    one.
+    """
 
     level: str
     name: str
@@ -211,7 +221,8 @@ class EpollCtlDetail(msgspec.Struct, frozen=True, gc=False):
 class Ready(msgspec.Struct, frozen=True, gc=False):
     """One descriptor that a wait call reported: by `fd` (poll, select) or by `data` (epoll).
 
-    `events` are EPOLL*/POLL* bits (the two agree where it matters): 1 IN, 4 OUT, 8 ERR, 0x10 HUP, 0x2000 RDHUP.
+    `events` are EPOLL*/POLL* bits (the two agree where it matters): 1 IN, 4 OUT, 8 ERR, 0x10 HUP,
+    0x2000 RDHUP.
     """
 
     fd: int | None
@@ -278,10 +289,10 @@ Detail = (
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One call, or half of one, as its source saw it.
 
-    `result` is the return value, None when the call has not returned (or never did) or the trace does not
-    show it; `errno` is the symbol ("ENOTCONN") of a failed call.  Times are nanoseconds of the trace's clock.
-    `line` is where the call begins (strace), None in captures.  `note` describes `fd`, `result_note` the fd
-    that the call returned.
+    `result` is the return value, None when the call has not returned (or never did) or the trace
+    does not show it; `errno` is the symbol ("ENOTCONN") of a failed call.  Times are nanoseconds of
+    the trace's clock. `line` is where the call begins (strace), None in captures.  `note` describes
+    `fd`, `result_note` the fd that the call returned.
     """
 
     kind: Kind

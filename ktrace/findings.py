@@ -1,7 +1,8 @@
 """The report: what the analysis produces and every reporter consumes (schema `ktrace.report/1`).
 
-These types are the public JSON, field for field and in this order; msgspec encodes them, validates them
-and derives the JSON Schema.  Times are seconds of the trace's clock, durations and margins microseconds.
+These types are the public JSON, field for field and in this order; msgspec encodes them, validates
+them and derives the JSON Schema.  Times are seconds of the trace's clock, durations and margins
+microseconds.
 """
 
 from typing import Any, Literal
@@ -35,7 +36,9 @@ TcpState = Literal[
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """k of n with its 95 % Wilson interval; value, low and high are shares (0 to 1), None when n is 0."""
+    """k of n with its 95 % Wilson interval; value, low and high are shares (0 to 1), None when n is
+    0.
+    """
 
     k: int
     n: int
@@ -65,7 +68,7 @@ class KeyInstall(msgspec.Struct, frozen=True):
 
 
 class TimelineRow(msgspec.Struct, frozen=True):
-    """One call on the connection, or a state change seen in the kernel (`call` is "state", no tid)."""
+    """One call, or a state change seen in the kernel (`call` is "state", without a tid)."""
 
     line: int | None
     time: float | None
@@ -208,7 +211,9 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Everything a reporter needs; `connections` is empty where the caller did not ask to keep them."""
+    """Everything a reporter needs; `connections` is empty where the caller did not ask to keep
+    them.
+    """
 
     schema: str
     tool: Tool

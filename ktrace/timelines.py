@@ -27,8 +27,9 @@ class Place(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True):
     """What the JSON of a connection does not say but a rule needs.
 
-    `missing` are uncovered families, and `limits` other reasons, that decided between a definite verdict
-    and a weaker one.  `keys` lists every install as (direction, version, cipher, optlen, result).
+    `missing` are uncovered families, and `limits` other reasons, that decided between a definite
+    verdict and a weaker one.  `keys` lists every install as (direction, version, cipher, optlen,
+    result).
     """
 
     number: int

@@ -1,8 +1,9 @@
 """Numbers and names of the kernel's user interface: tables, not code.
 
-Sources: include/uapi/linux/{socket.h,tcp.h,tls.h,in.h,eventpoll.h,fcntl.h}, include/net/tcp_states.h.
-Values are those of x86 and arm64; strace prints names unless asked not to, so the few architectures that
-number them otherwise (mips, alpha, sparc) matter only for raw logs.
+Sources: include/uapi/linux/{socket.h,tcp.h,tls.h,in.h,eventpoll.h,fcntl.h},
+include/net/tcp_states.h. Values are those of x86 and arm64; strace prints names unless asked not
+to, so the few architectures that number them otherwise (mips, alpha, sparc) matter only for raw
+logs.
 """
 
 import errno as _errno
@@ -50,7 +51,14 @@ LEVELS = {
 SOL_SOCKET = 1
 SOL_TCP = 6
 SOL_TLS = 282
-LEVEL_NAMES = {0: "SOL_IP", 1: "SOL_SOCKET", 6: "SOL_TCP", 41: "SOL_IPV6", 282: "SOL_TLS", 284: "SOL_MPTCP"}
+LEVEL_NAMES = {
+    0: "SOL_IP",
+    1: "SOL_SOCKET",
+    6: "SOL_TCP",
+    41: "SOL_IPV6",
+    282: "SOL_TLS",
+    284: "SOL_MPTCP",
+}
 
 TCP_OPTIONS = {
     "TCP_NODELAY": 1,
@@ -149,7 +157,14 @@ MSG_FLAGS = {"MSG_PEEK": 0x2, "MSG_ERRQUEUE": 0x2000, "MSG_FASTOPEN": 0x20000000
 MSG_FASTOPEN = 0x20000000
 MSG_ERRQUEUE = 0x2000
 
-FCNTL = {"F_DUPFD": 0, "F_GETFD": 1, "F_SETFD": 2, "F_GETFL": 3, "F_SETFL": 4, "F_DUPFD_CLOEXEC": 1030}
+FCNTL = {
+    "F_DUPFD": 0,
+    "F_GETFD": 1,
+    "F_SETFD": 2,
+    "F_GETFL": 3,
+    "F_SETFL": 4,
+    "F_DUPFD_CLOEXEC": 1030,
+}
 CLONE_FLAGS = {"CLONE_FILES": 0x400, "CLONE_THREAD": 0x10000}
 CLOSE_RANGE_FLAGS = {"CLOSE_RANGE_UNSHARE": 2, "CLOSE_RANGE_CLOEXEC": 4}
 O_CLOEXEC = {"O_CLOEXEC": 0o2000000, "FD_CLOEXEC": 1, "EPOLL_CLOEXEC": 0o2000000}

@@ -12,8 +12,9 @@ from ktrace.tcp_state import NOT_CONNECTED
 
 Covers = Callable[[Family], bool]
 
-# Without these a trace cannot show that a connect was waited for.  A program that proves a connection by
-# getpeername() or by data alone still starts with connect() and, when that does not block, with a wait.
+# Without these a trace cannot show that a connect was waited for.  A program that proves a
+# connection by getpeername() or by data alone still starts with connect() and, when that does not
+# block, with a wait.
 PROVING: tuple[Family, ...] = ("connect", "wait")
 
 WORST_FIRST: tuple[Ordering, ...] = ("raced", "unconnected", "unordered", "late", "unknown", "safe")
@@ -92,7 +93,9 @@ def _installed(connection: Tracked, direction: str) -> bool:
 
 
 def never_came_up(connection: Tracked, covers: Covers) -> bool:
-    """Tell a connect that failed, or a socket that was closed with nothing to show that it ever came up."""
+    """Tell a connect that failed, or a socket that was closed with nothing to show that it ever
+    came up.
+    """
     if connection.accepted or connection.before_trace or connection.proved:
         return False
     if connection.established_ns is not None:

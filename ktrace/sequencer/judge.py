@@ -156,7 +156,9 @@ def _install(key: Install) -> KeyInstall:
 
 
 def timeline(tracked: Tracked) -> tuple[TimelineRow, ...]:
-    """Return the rows kept of a connection: its setup and end with kTLS, else its first and last call."""
+    """Return the rows kept of a connection: its setup and end with kTLS, else its first and last
+    call.
+    """
     rows = tracked.rows
     if tracked.has_ktls or tracked.listening:
         tracked.omitted += len(tracked.tail)

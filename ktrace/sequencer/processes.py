@@ -9,10 +9,12 @@ Release = Callable[[Tracked], None]
 
 
 class Processes:
-    """Which thread uses which descriptor table; tells the sequencer when a socket's last slot is gone.
+    """Which thread uses which descriptor table; tells the sequencer when a socket's last slot is
+    gone.
 
-    Threads whose making the trace does not show get a table of their own, marked loose.  When such a
-    thread uses a descriptor that only another loose table has open, the two are taken for one process.
+    Threads whose making the trace does not show get a table of their own, marked loose.  When such
+    a thread uses a descriptor that only another loose table has open, the two are taken for one
+    process.
     """
 
     def __init__(self, release: Release) -> None:
@@ -48,7 +50,7 @@ class Processes:
         return found
 
     def get(self, tid: int, fd: int) -> Open | None:
-        """Return what `fd` is in the thread's process, None when the trace never showed it opened."""
+        """Return what `fd` is for the thread, None when the trace never showed it opened."""
         table = self._tables.get(tid)
         if table is None:
             table = self.table(tid)

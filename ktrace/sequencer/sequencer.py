@@ -1,7 +1,8 @@
 """The sequencer: applies events, in the order of the trace, to the sockets they concern.
 
-A call that came in two halves acts at both: a connect() is started when it begins, close() frees the number
-when it begins, a proof counts from its end.  So a proof that overlaps an attempt never excuses it.
+A call that came in two halves acts at both: a connect() is started when it begins, close() frees
+the number when it begins, a proof counts from its end.  So a proof that overlaps an attempt never
+excuses it.
 """
 
 from collections.abc import Collection

@@ -47,15 +47,58 @@ class Install(NamedTuple):
 
 
 class Tracked:
-    """One TCP socket, from the call that made it to its last close.  Mutable, private to the sequencer."""
+    """One TCP socket, from the call that made it to its last close.  Mutable, private to the
+    sequencer.
+    """
 
     __slots__ = (
-        "accepted", "attempts", "before_trace", "bound", "closed", "comm", "connect_begun", "connect_called",
-        "connect_ns", "data_calls", "dropped", "ended", "established_ns", "failure", "family", "fastopen", "fastopen_child",
-        "fastopen_listener", "fd", "id_number", "inode", "inside", "is_tcp", "keys", "limits", "listening",
-        "local", "mptcp", "number", "observed", "omitted", "opened", "peer", "pid", "proof_ns", "proved",
-        "proved_by_select", "queued", "refs", "rows", "sock", "state", "tail", "tid", "told", "ulp_ok",
-    )  # fmt: skip
+        "accepted",
+        "attempts",
+        "before_trace",
+        "bound",
+        "closed",
+        "comm",
+        "connect_begun",
+        "connect_called",
+        "connect_ns",
+        "data_calls",
+        "dropped",
+        "ended",
+        "established_ns",
+        "failure",
+        "family",
+        "fastopen",
+        "fastopen_child",
+        "fastopen_listener",
+        "fd",
+        "id_number",
+        "inode",
+        "inside",
+        "is_tcp",
+        "keys",
+        "limits",
+        "listening",
+        "local",
+        "mptcp",
+        "number",
+        "observed",
+        "omitted",
+        "opened",
+        "peer",
+        "pid",
+        "proof_ns",
+        "proved",
+        "proved_by_select",
+        "queued",
+        "refs",
+        "rows",
+        "sock",
+        "state",
+        "tail",
+        "tid",
+        "told",
+        "ulp_ok",
+    )
 
     def __init__(self, number: int, opened: Place, pid: int, fd: int) -> None:
         self.number = number
@@ -107,7 +150,7 @@ class Tracked:
 
     @property
     def in_flight(self) -> bool:
-        """connect() was started and has neither succeeded nor failed, as far as anybody was told."""
+        """connect() was started, and nobody was told that it succeeded or failed."""
         return self.connect_begun and not self.proved and self.failure is None
 
     @property

@@ -20,8 +20,9 @@ INET = ("AF_INET", "AF_INET6")
 class World:
     """The sockets of one trace, from the first event to the last.
 
-    `in_flight` are those whose connect() was started and has neither succeeded nor failed, `unsettled`
-    those that a data call could still prove; `held` (live) those on their way between two processes.
+    `in_flight` are those whose connect() was started and has neither succeeded nor failed,
+    `unsettled` those that a data call could still prove; `held` (live) those on their way between
+    two processes.
     """
 
     def __init__(self, finished: Finished, first_id: int) -> None:
@@ -62,8 +63,8 @@ class World:
     def subject(self, event: Event) -> Tracked | None:
         """Return the socket that a call is about.
 
-        The second half of a call is about the socket its first half named, whatever has become of the
-        descriptor since; a call in progress keeps its socket alive.
+        The second half of a call is about the socket its first half named, whatever has become of
+        the descriptor since; a call in progress keeps its socket alive.
         """
         if event.phase is Phase.END:
             begun = self.inside.pop(event.tid, None)
@@ -85,7 +86,9 @@ class World:
             self.end_if_closed(tracked)
 
     def tracked(self, event: Event) -> Tracked | None:
-        """Return the socket behind the event's fd; an unknown fd is taken in as from before the trace."""
+        """Return the socket behind the event's fd; an unknown fd is taken in as from before the
+        trace.
+        """
         if event.fd is None:
             return None
         found = self.processes.get(event.tid, event.fd)
@@ -107,7 +110,7 @@ class World:
         return self.adopt(event)
 
     def adopt(self, event: Event) -> Tracked:
-        """Take in a descriptor from before the trace; until a call shows TCP it is no connection."""
+        """Take in a descriptor from before the trace; a connection once a call shows TCP."""
         assert event.fd is not None
         known = self.by_sock.get(event.sock) if event.sock is not None else None
         if known is not None and not known.ended:
@@ -179,7 +182,8 @@ class World:
     def _number(self) -> None:
         """Give ids in the order of opening, and pass on what has ended.
 
-        A socket that may still turn out to be no connection holds the younger ones up, but not for long.
+        A socket that may still turn out to be no connection holds the younger ones up, but not for
+        long.
         """
         queue = self._queue
         while self._waiting and queue:

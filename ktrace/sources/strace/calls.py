@@ -1,8 +1,9 @@
 """One decoder a syscall: from the text of its arguments to the fields of an event.
 
-A decoder gets the arguments as strace printed them and what came back (None for the first half of a split
-call), and returns a `Decoded`, or None for a call that the analysis does not need.  It raises `Unreadable`
-when a call that matters cannot be read.  Key bytes end here: only four bytes of crypto_info are decoded.
+A decoder gets the arguments as strace printed them and what came back (None for the first half of a
+split call), and returns a `Decoded`, or None for a call that the analysis does not need.  It raises
+`Unreadable` when a call that matters cannot be read.  Key bytes end here: only four bytes of
+crypto_info are decoded.
 """
 
 import re
@@ -134,7 +135,7 @@ _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
 
 
 def _word(text: str) -> str:
-    """Return the constant's name in `text`: a word of the kernel, never free text of the program."""
+    """Return the constant's name in `text`: a word of the kernel, never text of the program."""
     match = _WORD.search(text)
     return match[0] if match else str(values.integer(text.split(" ")[0] if text else ""))
 
@@ -159,7 +160,9 @@ def _tcp_option(fd: int | None, note: FdNote | None, args: list[str]) -> Decoded
 
 
 def ulp_name(text: str) -> str | None:
-    """Return the ULP's name by value: an int of four bytes, a string of any form, None when not shown."""
+    """Return the ULP's name by value: an int of four bytes, a string of any form, None when not
+    shown.
+    """
     if values.is_string(text):
         raw, cut = values.string(text, 16)
         name, nul, _ = raw.partition(b"\0")
@@ -187,7 +190,8 @@ def _tls_option(fd: int | None, note: FdNote | None, args: list[str]) -> Decoded
     return Decoded(Kind.KEY, fd, note, detail, key_bytes)
 
 
-# What `ktrace scrub` puts in place of key bytes; anything else behind the fourth byte is key material.
+# What `ktrace scrub` puts in place of key bytes; anything else behind the fourth byte is key
+# material.
 FILLERS = (0x00, 0x58)
 _REDACTED = re.compile(rb"[<\[][a-z _-]{3,40}[>\]]$")  # people write <redacted>
 
@@ -487,7 +491,8 @@ DECODERS: dict[str, Decoder] = {
     **dict.fromkeys(("splice", "tee"), _splice),
 }
 
-# Calls whose results are printed as arguments, so that their second half needs the text of the first.
+# Calls whose results are printed as arguments, so that their second half needs the text of the
+# first.
 OUT_ARGUMENTS = frozenset(
     [
         "socketpair",

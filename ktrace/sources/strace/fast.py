@@ -1,7 +1,7 @@
 """Short cuts for the few forms that make up nearly every record that matters.
 
-Each reads a whole record with one regular expression and gives what the decoder in calls.py gives for it,
-or None for any other form; a test holds the two against each other.
+Each reads a whole record with one regular expression and gives what the decoder in calls.py gives
+for it, or None for any other form; a test holds the two against each other.
 """
 
 import re
@@ -138,7 +138,8 @@ def _key(rest: bytes) -> Read | None:
 
 _EPOLL_CTL = _pattern(
     rb", EPOLL_CTL_(ADD|MOD|DEL), (\d{1,9})(?:<[^<>\n]*(?:->[^<>\n]*)?>)?, "
-    rb"(?:\{events=(EPOLL[A-Z|]+), data=(?:\{u32=\d+, u64=(\d{1,20})\}|(0x[0-9a-f]{1,16}))\}|NULL|0x[0-9a-f]+)"
+    rb"(?:\{events=(EPOLL[A-Z|]+), data=(?:\{u32=\d+, u64=(\d{1,20})\}|(0x[0-9a-f]{1,16}))\}"
+    rb"|NULL|0x[0-9a-f]+)"
 )
 
 

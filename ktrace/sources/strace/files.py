@@ -1,4 +1,6 @@
-"""Opens logs: plain and compressed files, stdin, pipes, `-ff` families; yields blocks of whole records."""
+"""Opens logs: plain and compressed files, stdin, pipes, `-ff` families; yields blocks of whole
+records.
+"""
 
 import glob
 import io
@@ -28,7 +30,7 @@ class Input(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A block of whole lines; `skipped` counts lines too long to be a record that stood before it."""
+    """A block of whole lines; `skipped` counts lines before it that were too long."""
 
     data: bytes
     skipped: int = 0
@@ -102,7 +104,8 @@ def open_log(path: str) -> BinaryIO:
         raw: BinaryIO = sys.stdin.buffer
     else:
         try:
-            # a FIFO without a writer would block here for ever only if nobody ever writes: as `cat` does
+            # a FIFO without a writer would block here for ever only if nobody ever writes: as `cat`
+            # does
             raw = open(path, "rb")  # noqa: SIM115 - the caller closes it
         except OSError as error:
             raise unreadable(path, error) from None
@@ -192,7 +195,7 @@ def _read(stream: BinaryIO, path: str) -> bytes:
 
 
 def _position_of(stream: BinaryIO) -> Callable[[], int]:
-    """Return a function that tells how many bytes of the file were read (compressed ones, if so)."""
+    """Return a function that tells how many bytes of the file itself were read."""
     inner = getattr(stream, "fileobj", None) or getattr(stream, "_fp", None) or stream
 
     def position() -> int:

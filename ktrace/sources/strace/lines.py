@@ -1,8 +1,8 @@
 """The grammar of one record: who, when, which call, what came back.
 
-strace's line is `PID TIME name(args) = result suffix`; every part but the name can be missing.  The head is
-matched on bytes by the scanner (scan.py) with the patterns from here; the rest of a line that matters comes
-here as text.
+strace's line is `PID TIME name(args) = result suffix`; every part but the name can be missing.  The
+head is matched on bytes by the scanner (scan.py) with the patterns from here; the rest of a line
+that matters comes here as text.
 """
 
 import re
@@ -16,7 +16,8 @@ CORE_NAMES = (
     "|close|close_range|shutdown|dup[23]?|fcntl(?:64)?"
     "|epoll_create1?|epoll_ctl|epoll_p?wait2?|p?poll(?:_time64)?|_newselect|p?select6?(?:_time64)?"
     "|clone[23]?|v?fork|execve(?:at)?|exit(?:_group)?|ioctl|io_uring_enter|pidfd_open|pidfd_getfd"
-    "|splice|tee|open(?:at2?)?|creat|pipe2?|eventfd2?|timerfd_create|signalfd4?|memfd_create|inotify_init1?"
+    "|splice|tee|open(?:at2?)?|creat|pipe2?|eventfd2?|timerfd_create|signalfd4?|memfd_create"
+    "|inotify_init1?"
 )
 # Data calls: the bulk of a log, and of no interest once a connection is set up.
 DATA_NAMES = (
@@ -26,7 +27,10 @@ DATA_NAMES = (
 
 TIME = r"\d{2}:\d\d:\d\d(?:\.\d+)?|\d+\.\d+|\d{9,}"
 _PID = r"\[pid +(\d+)(?:<([^>\n]*)>)?\] *|(\d{1,8})(?:<([^>\n]*)>)? +"
-HEAD = rf" *(?:{_PID})?(?:({TIME}) +)?(?:\(\+ +(\d+\.\d+)\) +)?(?:\[ *\d+\] +)?(?:\[[0-9a-f?]{{8,16}}\] +)?"
+HEAD = (
+    rf" *(?:{_PID})?(?:({TIME}) +)?(?:\(\+ +(\d+\.\d+)\) +)?"
+    r"(?:\[ *\d+\] +)?(?:\[[0-9a-f?]{8,16}\] +)?"
+)
 # the same without groups, for lines that nobody looks at
 PLAIN_HEAD = (
     r" *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{1,8}(?:<[^>\n]*>)? +)?"
@@ -42,7 +46,8 @@ STACK_LINE = (
     r" *> [^\n]*(?:\+0x[0-9a-f]+\)|\(\)|\)) \[0x[0-9a-f]+\][^\n]*| *> [^\n]*\[0x[0-9a-f]+\][^\n]*"
 )
 MESSAGE = (
-    r"(?:/?(?:[\w./-]*/)?strace: |\[? ?Process \d+ (?:attached|detached|resumed|suspended)|% time |------ "
+    r"(?:/?(?:[\w./-]*/)?strace: |\[? ?Process \d+ (?:attached|detached|resumed|suspended)"
+    r"|% time |------ "
     r"|strace: Process| \| [0-9a-f]{5,8} | \* \d+ bytes in buffer | = \d+ buffers in vector )[^\n]*"
 )
 
@@ -66,7 +71,8 @@ _WHOLE = re.compile(
 )
 _DURATION = re.compile(r"<(\d+)\.(\d+)>\s*$")
 _UNFINISHED = re.compile(
-    r"(?P<args>.*?)\s*<(?:unfinished|detached|pending) ?(?:\.\.\.|…)\s*>?\s*$|(?P<lost>.*?)<ptrace\([^)]*\):.*$",
+    r"(?P<args>.*?)\s*<(?:unfinished|detached|pending) ?(?:\.\.\.|…)\s*>?\s*$"
+    r"|(?P<lost>.*?)<ptrace\([^)]*\):.*$",
     re.S,
 )
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -156,7 +162,7 @@ _STACK = re.compile(r"^ *> (.*?)\s*\[0x[0-9a-f]+\]\s*(?:.*)$")
 
 
 def frame(line: str) -> str | None:
-    """Read a line of `strace -k`: `/usr/lib/libc.so.6(connect+0x4f)`, shortened to the file's name."""
+    """Read a line of `strace -k`: `libc.so.6(connect+0x4f)`, without the folder."""
     match = _STACK.match(line)
     if match is None:
         return None

@@ -10,7 +10,8 @@ _MAY_WAIT = frozenset((Kind.WAIT, Kind.CONNECT, Kind.READ, Kind.ACCEPT, Kind.WRI
 
 
 def merge(streams: Sequence[Iterator[Event]]) -> Iterator[Event]:
-    """Yield the events of all streams in the order of their starts; overlapping calls come in two halves.
+    """Yield the events of all streams in the order of their starts; overlapping calls come in two
+    halves.
 
     Every event must have a start time.
     """

@@ -1,4 +1,4 @@
-"""From the files of one trace to its events, with an account of what was seen and not understood."""
+"""From the files of one trace to its events, and what was seen and not understood on the way."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -75,8 +75,8 @@ class Counted(Protocol):
 class Consumer(Protocol):
     """What knows which data calls can still change anything: the sequencer.
 
-    `settled` returns None when the reader has to look at the call.  When `generation` changes, earlier
-    answers may be wrong.
+    `settled` returns None when the reader has to look at the call.  When `generation` changes,
+    earlier answers may be wrong.
     """
 
     @property
@@ -225,10 +225,7 @@ class Reader:
         asked = self._consumer.asked if self._consumer is not None else None
         if asked is None or "recvfrom" not in self._account.names:
             return False
-        for name in asked:
-            if data.find(name, quiet[0], quiet[1]) >= 0:
-                return False
-        return True
+        return all(data.find(name, quiet[0], quiet[1]) < 0 for name in asked)
 
     def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
         """Return what each call was made on; None when one of them needs a look."""
@@ -510,7 +507,8 @@ class Reader:
 class Lone:
     """Finds the thread of a line without a pid.
 
-    strace writes no prefix while it has one tracee: until the first fork, and again when one is left.
+    strace writes no prefix while it has one tracee: until the first fork, and again when one is
+    left.
     """
 
     UNNAMED = 0

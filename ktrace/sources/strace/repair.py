@@ -1,7 +1,8 @@
-"""Mends what mail, web and editors do to a log: quotes, wraps, entities, colours, prompts, glued records.
+"""Mends what mail, web and editors do to a log: quotes, wraps, entities, colours, prompts, glued
+records.
 
-Works on the lines of one block.  A record is put together until it has its end; a line that belongs to no
-record is counted with a reason.  Only blocks in which the scanner met such a line come here.
+Works on the lines of one block.  A record is put together until it has its end; a line that belongs
+to no record is counted with a reason.  Only blocks in which the scanner met such a line come here.
 """
 
 import html
@@ -51,7 +52,8 @@ _START = re.compile(
     rf"({grammar.HEAD})(?:{grammar.CALL_NAME}\(|--- (?:SIG|stopped)|\+\+\+ |<\.\.\. \w+ resumed)"
 )
 _HEAD_ONLY = re.compile(
-    rf"(?:\[pid +\d+(?:<[^>]*>)?\]|\d{{1,8}}(?:<[^>]*>)?)?(?: +(?:{grammar.TIME}))?(?: *<\.\.\.(?: \w+)?)?\s*$"
+    rf"(?:\[pid +\d+(?:<[^>]*>)?\]|\d{{1,8}}(?:<[^>]*>)?)?(?: +(?:{grammar.TIME}))?"
+    r"(?: *<\.\.\.(?: \w+)?)?\s*$"
 )
 _STACK = re.compile(rf"(?:{grammar.STACK_LINE}|\s*/?\S+\([^()]*\) \[0x[0-9a-f]+\])\s*$")
 _MESSAGE = re.compile(rf"\s*{grammar.MESSAGE}$")
@@ -62,8 +64,10 @@ _COUNT_TABLE = re.compile(r"\s*(?:\d+\.\d+\s+\d+\.\d+\s+\d+|100\.00|% time|-{4,}
 _QUOTE = re.compile(r'"(?:[^"\\]|\\.)*"')
 _GLUE = re.compile(
     r"((?:\)\s*= (?:-1 E[A-Z0-9]+|-?\d+|\?|0x[0-9a-f]+)(?:<(?:->|[^<>])*>)?"
-    r"(?: E[A-Z]+)?(?: \([^()\n]*\))*(?: <\d+\.\d+>)?|<unfinished \.\.\.>|\+\+\+ (?:exited|killed)[^+]*\+\+\+))"
-    rf"\s*(?=(?:\[pid|\d|[a-z<+-]))(?={grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|<\.\.\. \w+ resumed|\+\+\+ |--- SIG))"
+    r"(?: E[A-Z]+)?(?: \([^()\n]*\))*(?: <\d+\.\d+>)?"
+    r"|<unfinished \.\.\.>|\+\+\+ (?:exited|killed)[^+]*\+\+\+))"
+    rf"\s*(?=(?:\[pid|\d|[a-z<+-]))(?={grammar.PLAIN_HEAD}"
+    rf"(?:{grammar.CALL_NAME}\(|<\.\.\. \w+ resumed|\+\+\+ |--- SIG))"
 )
 _BARE_FAILURE = re.compile(r"=\s*-1\s*$")
 _GLUED_ZERO = re.compile(rf"(\)\s*= 0)(?=[1-9]\d* +(?:(?:{grammar.TIME}) +)?{grammar.CALL_NAME}\()")
@@ -159,7 +163,9 @@ class Assembler:
         return None
 
     def _continues(self, start: str) -> bool:
-        """Tell a wrapped argument that looks like a call: the log's records have a prefix and it has none."""
+        """Tell a wrapped argument that looks like a call: the log's records have a prefix and it
+        has none.
+        """
         if not self._parts or self._complete or not self._prefixed:
             return False
         match = _START.match(start)
@@ -192,7 +198,9 @@ class Assembler:
         self._complete = _is_complete(whole)
 
     def _is_tail(self, text: str) -> bool:
-        """Tell whether `text` ends the words behind a result, as in `(Operation now in` + `progress)`."""
+        """Tell whether `text` ends the words behind a result, as in `(Operation now in` +
+        `progress)`.
+        """
         result = self._parts[0].rpartition(" = ")[2]
         if result.count("(") > result.count(")"):
             return True
@@ -227,7 +235,7 @@ def _decode(raw: bytes) -> str:
 
 
 def _unquote_printable(text: str) -> tuple[str, bool]:
-    """Undo quoted-printable: return the text, and whether a soft break joins the next line to it."""
+    """Undo quoted-printable: return the text, and whether the next line belongs to it."""
     if "=3D" not in text and "=20" not in text[-3:]:
         return text, False
     goes_on = text.endswith("=")

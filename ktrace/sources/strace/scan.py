@@ -1,10 +1,11 @@
 """The scanner: finds, in a block of a log, the few records that matter, and counts the rest.
 
-One regular expression walks the block.  It swallows runs of quiet records in one step (calls that nobody
-needs, data calls that moved data, waits that report nothing but input) and stops at a candidate, or at a
-line that is no record (`odd`).  What a swallowed data call was made on is looked up later, by `data_calls`,
-and only a connection that is not settled makes the reader look at the record itself.
-A block with odd lines, or with a candidate that has no end, goes through repair.py; a clean one never does.
+One regular expression walks the block.  It swallows runs of quiet records in one step (calls that
+nobody needs, data calls that moved data, waits that report nothing but input) and stops at a
+candidate, or at a line that is no record (`odd`).  What a swallowed data call was made on is looked
+up later, by `data_calls`, and only a connection that is not settled makes the reader look at the
+record itself. A block with odd lines, or with a candidate that has no end, goes through repair.py;
+a clean one never does.
 """
 
 import re
@@ -96,8 +97,8 @@ class Row(msgspec.Struct, gc=False):
 class Block(NamedTuple):
     """What one block holds; line numbers count from 0 at its first line.
 
-    `bad` are (line, reason) of what was not understood, the first few; `not_understood` counts them all.
-    The last row may be a mere end mark (no name): the quiet part behind the last candidate.
+    `bad` are (line, reason) of what was not understood, the first few; `not_understood` counts them
+    all. The last row may be a mere end mark (no name): the quiet part behind the last candidate.
     """
 
     rows: list[Row]
@@ -113,7 +114,8 @@ class Block(NamedTuple):
 class Dialect(NamedTuple):
     """What the head of a log says of all of it.
 
-    `relative`: times are deltas of -r; `numbered`: an editor's line numbers stand before the records.
+    `relative`: times are deltas of -r; `numbered`: an editor's line numbers stand before the
+    records.
     """
 
     relative: bool = False
@@ -121,7 +123,7 @@ class Dialect(NamedTuple):
 
 
 def cut_at(data: bytes) -> int:
-    """Return where to cut `data` so that no record is torn: before the last line that starts one."""
+    """Return where to cut `data`: before the last line that starts a record."""
     end = data.rfind(b"\n") + 1
     position = end
     for _ in range(400):

@@ -19,8 +19,8 @@ from ktrace.timelines import TraceFacts
 class Coverage:
     """Tells which syscall families a trace covers, while it is still being read.
 
-    A family that was not seen yet may come later: files are searched ahead once; of a pipe nobody can
-    tell before its end (None).
+    A family that was not seen yet may come later: files are searched ahead once; of a pipe nobody
+    can tell before its end (None).
     """
 
     def __init__(self, account: Account, entry: files.Input) -> None:
@@ -99,7 +99,8 @@ class StraceTrace:
             yield from merge([self._file(index) for index in range(len(self.entry.paths))])
         else:
             self.account.warnings.append(
-                f"{self.entry.name}: the files of this -ff family have no usable timestamps, so calls of different"
+                f"{self.entry.name}: the files of this -ff family have no usable timestamps, so"
+                " calls of different"
                 " threads have no order; record with -ttt"
             )
             for index in range(len(self.entry.paths)):
@@ -138,12 +139,12 @@ class StraceTrace:
         account.complete = True
         if not account.lines:
             raise KtraceError("empty", f"{self.entry.name}: is empty", files.RECORD_HELP)
-        if account.events == 0 and (
-            account.records < 1 or account.not_understood > 4 * account.records
-        ):
+        came_back = account.successes + account.failures
+        if not came_back and account.not_understood * 4 >= account.records:
             raise KtraceError(
                 "no-trace",
-                f"{self.entry.name}: not an strace log: expected a thread id, a time or a call{_first_line(self.entry)}",
+                f"{self.entry.name}: not an strace log: expected a thread id, a time or a call"
+                + _first_line(self.entry),
                 files.RECORD_HELP,
             )
         account.warnings.extend(_doubts(self.entry.name, account))
@@ -182,7 +183,10 @@ class StraceTrace:
 def _doubts(name: str, account: Account) -> Iterator[str]:
     """What the shape of the whole trace says against its completeness."""
     if "io_uring_enter" in account.names:
-        yield f"{name}: the program uses io_uring: calls and completions that pass through it are not in the trace"
+        yield (
+            f"{name}: the program uses io_uring: calls and completions that pass through it"
+            " are not in the trace"
+        )
     if account.successes >= 100 and account.failures == 0 and account.unfiltered:
         yield f"{name}: no call failed; with strace -z failed ULP attempts are not in the log"
     if account.failures >= 20 and account.successes == 0:

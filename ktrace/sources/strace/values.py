@@ -1,7 +1,8 @@
 """The shape of a value as strace prints it: numbers, names, strings, addresses, event arrays.
 
-Decoded by value and never by spelling: `SOL_TCP`, `0x6`, `6` and `0x6 /* SOL_TCP */` are one number.
-Every function takes the text of one argument and returns None where it shows nothing usable.
+Decoded by value and never by spelling: `SOL_TCP`, `0x6`, `6` and `0x6 /* SOL_TCP */` are one
+number. Every function takes the text of one argument and returns None where it shows nothing
+usable.
 """
 
 import re
@@ -43,8 +44,10 @@ _SMART_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "�
 _ARG = re.compile(
     rf"""\s*+((?>[^,"\[\]{{}}()<>/]++
       | {STRING} | <(?:->|[^<>"])*+>(?=\s*(?:,|$)) | \([^()"\[\]{{}}<>]*+\)
-      | \{{ (?>[^{{}}"\[\]<>/]++ | {STRING} | \{{[^{{}}"\[\]<>/]*+\}} | \[[^{{}}"\[\]<>/]*+\] )*+ \}}
-      | \[ (?>[^{{}}"\[\]<>/]++ | {STRING} | \{{ (?>[^{{}}"\[\]<>/]++ | \{{[^{{}}"\[\]<>/]*+\}} )*+ \}} )*+ \]
+      | \{{ (?>[^{{}}"\[\]<>/]++ | {STRING} | \{{[^{{}}"\[\]<>/]*+\}}
+             | \[[^{{}}"\[\]<>/]*+\] )*+ \}}
+      | \[ (?>[^{{}}"\[\]<>/]++ | {STRING}
+             | \{{ (?>[^{{}}"\[\]<>/]++ | \{{[^{{}}"\[\]<>/]*+\}} )*+ \}} )*+ \]
     )*+)(?:,|$)""",
     re.X | re.S,
 )
@@ -132,7 +135,9 @@ def is_string(text: str) -> bool:
 
 
 def string(text: str, limit: int = 4096) -> tuple[bytes, bool]:
-    """Return the first `limit` bytes of a quoted string, and whether it goes on beyond what is shown."""
+    """Return the first `limit` bytes of a quoted string, and whether it goes on beyond what is
+    shown.
+    """
     end = text.rfind('"')
     body = text[1:end] if end > 0 else text[1:]
     cut = "..." in text[end + 1 :] or end <= 0
@@ -197,7 +202,8 @@ _FAMILY = re.compile(r"(?:sa|sin6?|sun|nl|sll)?_?family=([A-Z_0-9a-zx]+)(?:\s*/\
 _PORT = re.compile(r"sin6?_port=(?:htons\((\d+)\)|(\"(?:[^\"\\]|\\.)*\")|(0x[0-9a-f]+|\d+))")
 _ADDR4 = re.compile(r"sin_addr=(?:inet_addr\(\"([^\"]*)\"\)|(\"(?:[^\"\\]|\\.)*\"))")
 _ADDR6 = re.compile(
-    r"inet_pton\(AF_INET6,\s*\"([^\"]*)\"|sin6_addr=(?:inet_pton\([^\"]*\"([^\"]*)\"|(\"(?:[^\"\\]|\\.)*\"))"
+    r"inet_pton\(AF_INET6,\s*\"([^\"]*)\""
+    r"|sin6_addr=(?:inet_pton\([^\"]*\"([^\"]*)\"|(\"(?:[^\"\\]|\\.)*\"))"
 )
 _RAW_SOCKADDR_V4 = 8
 _RAW_SOCKADDR_V6 = 24
@@ -273,10 +279,12 @@ def _printable_address(raw: bytes) -> str | None:
 
 
 _EPOLL_EVENT = re.compile(
-    r"\{\s*(?:events=)?([A-Z_|0-9a-fx /*?]+?)\s*,\s*(?:data=)?(?:\{\s*)?(?:u32=)?(-?\w+)(?:\s*,\s*(?:u64=)?(-?\w+))?\s*\}"
+    r"\{\s*(?:events=)?([A-Z_|0-9a-fx /*?]+?)\s*,\s*(?:data=)?(?:\{\s*)?(?:u32=)?(-?\w+)"
+    r"(?:\s*,\s*(?:u64=)?(-?\w+))?\s*\}"
 )
 _POLL_EVENT = re.compile(
-    r"\{\s*fd=([^,{}]*?(?:<[^{}]*?>)?)\s*,\s*(?:r?events=)?([A-Z_|0-9a-fx /*?]+)?\s*(?:,\s*revents=([^{}]*?))?\}"
+    r"\{\s*fd=([^,{}]*?(?:<[^{}]*?>)?)\s*,\s*(?:r?events=)?([A-Z_|0-9a-fx /*?]+)?"
+    r"\s*(?:,\s*revents=([^{}]*?))?\}"
 )
 
 
@@ -294,7 +302,9 @@ _bits_cache: dict[str, int] = {}
 
 
 def event_bits(text: str) -> int:
-    """Return the EPOLL*/POLL* bits of `EPOLLIN|EPOLLOUT`; the spellings that occur are few, so cached."""
+    """Return the EPOLL*/POLL* bits of `EPOLLIN|EPOLLOUT`; the spellings that occur are few, so
+    cached.
+    """
     bits = _bits_cache.get(text)
     if bits is None:
         bits = flags(text, EPOLL_BITS)
