@@ -15,13 +15,13 @@ COMPLETION_VARIABLE = "_KTRACE_COMPLETE"
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; never let an exception out."""
-    from ktrace.cli import failures
-
     try:
         _prepare_streams()
         status = _run(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
     except BaseException as error:
+        from ktrace.cli import failures
+
         status = failures.tell(error)
     return status
 
