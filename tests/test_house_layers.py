@@ -57,8 +57,13 @@ ONE_IMPORTER = {
 HEAVY = (*ONE_IMPORTER, "elftools", "prometheus_client", "pyarrow", "zstandard")
 
 # Longer than is good to read, each with its reason.
-LONG_FUNCTIONS: dict[str, str] = {}
-LONG_MODULES: dict[str, str] = {}
+MOST_FUNCTION_LINES, MOST_MODULE_LINES = 40, 400
+LONG = {
+    "ktrace/sequencer/tracked.py:__init__": "one line a field",
+    "ktrace/sources/strace/scan.py:_clean_rows": "the innermost loop; a call a line costs too much",
+    "ktrace/sources/strace/calls.py": "one small decoder after the other",
+    "ktrace/sources/strace/reader.py": "one state: who runs, which calls are open, what was seen",
+}
 
 
 def unit(module: Path) -> str:
@@ -156,16 +161,15 @@ def _is_imported_early(module: Path) -> bool:
     )
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_functions_and_modules_are_short(module: Path) -> None:
+def lengths(module: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield the place, the lines and the most lines of a module and of its functions."""
     text = module.read_text(encoding="utf-8")
     name = str(module.relative_to(ROOT))
-    assert text.count("\n") <= 400 or name in LONG_MODULES
+    yield name, text.count("\n"), MOST_MODULE_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or 0) - node.lineno + 1 - _docstring_lines(node)
-            place = f"{name}:{node.name}"
-            assert length <= 40 or place in LONG_FUNCTIONS, f"{place} has {length} lines"
+            lines = (node.end_lineno or 0) - node.lineno + 1 - _docstring_lines(node)
+            yield f"{name}:{node.name}", lines, MOST_FUNCTION_LINES
 
 
 def _docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -173,8 +177,9 @@ def _docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return 0 if text is None else text.count("\n") + 1
 
 
-def test_exceptions_still_exist() -> None:
-    """A long function that was cut short must leave the list."""
-    names = {str(module.relative_to(ROOT)) for module in MODULES}
-    assert set(LONG_MODULES) <= names
-    assert {place.split(":")[0] for place in LONG_FUNCTIONS} <= names
+def test_functions_and_modules_are_short_or_have_a_reason() -> None:
+    """Cut what is new here, or say in LONG why it is better whole; take out what was cut."""
+    long = {
+        place: lines for module in MODULES for place, lines, most in lengths(module) if lines > most
+    }
+    assert set(long) == set(LONG), long
