@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, get_args
+from typing import BinaryIO, TypeVar, get_args
 
 import msgspec
 
@@ -77,6 +77,7 @@ class Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
     detail: msgspec.Raw
 
 
+Content = TypeVar("Content", Header, Footer, Loss)
 _encode = msgspec.msgpack.Encoder().encode
 _place = {kind: place for place, kind in enumerate(DETAILS)}
 _decoders: list[msgspec.msgpack.Decoder[Detail]] = [
@@ -230,13 +231,12 @@ class Capture:
         """Yield the events in order."""
         for kind, payload in self._frames:
             if kind == b"E":
-                for row in _rows.decode(payload):
-                    yield _to_event(row, self._source)
+                yield from self._decoded(payload)
             elif kind == b"L":
-                self.lost = msgspec.msgpack.decode(payload, type=Loss).lost
+                self.lost = self._content(payload, Loss).lost
                 self.on_loss(self.lost)
             elif kind == b"F":
-                self.footer = msgspec.msgpack.decode(payload, type=Footer)
+                self.footer = self._content(payload, Footer)
         self.truncated = self.footer is None
         if self.truncated:
             self.on_loss(self.lost)
@@ -248,9 +248,19 @@ class Capture:
             raise KtraceError(
                 "empty-capture", f"{self.path}: a capture with nothing in it", "record it again"
             )
+        return self._content(first[1], Header)
+
+    def _content(self, payload: bytes, kind: type[Content]) -> Content:
         try:
-            return msgspec.msgpack.decode(first[1], type=Header)
-        except msgspec.ValidationError:
+            return msgspec.msgpack.decode(payload, type=kind)
+        except (msgspec.DecodeError, ValueError):
+            raise _damaged(self.path) from None
+
+    def _decoded(self, payload: bytes) -> list[Event]:
+        """Decode a frame of events; whole and not to be decoded, it is none of ours."""
+        try:
+            return [_to_event(row, self._source) for row in _rows.decode(payload)]
+        except (msgspec.DecodeError, ValueError, IndexError):
             raise _damaged(self.path) from None
 
     def _read_frames(self) -> Iterator[tuple[bytes, bytes]]:

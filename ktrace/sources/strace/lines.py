@@ -25,6 +25,7 @@ DATA_NAMES = (
     "|p(?:read|write)(?:64|v2?)|vmsplice"
 )
 
+MAX_DIGITS = 20  # what is longer fits no register: damage
 TIME = r"\d{2}:\d\d:\d\d(?:\.\d+)?|\d+\.\d+|\d{9,}"
 _PID = r"\[pid +(\d+)(?:<([^>\n]*)>)?\] *|(\d{1,8})(?:<([^>\n]*)>)? +"
 HEAD = (
@@ -95,7 +96,7 @@ def whole(text: str) -> Outcome | None:
             if errno is None and result[0] == "-":
                 errno = "EUNKNOWN"  # somebody cut the error's name off
             duration_ns = _nanoseconds(seconds, fraction) if seconds else None
-            return Outcome(text[:close], int(result), errno, note, "", duration_ns)
+            return Outcome(text[:close], int(result[:MAX_DIGITS]), errno, note, "", duration_ns)
     return _whole(text)
 
 
@@ -104,7 +105,9 @@ def _whole(text: str) -> Outcome | None:
     if match is None:
         return None
     shown = match["int"]
-    result = int(shown[:20]) if shown else int(match["hex"], 16) if match["hex"] else None
+    result = (
+        int(shown[:MAX_DIGITS]) if shown else int(match["hex"][:18], 16) if match["hex"] else None
+    )
     errno = match["errno"]
     if match["number"]:
         number = int(match["number"][:9])

@@ -37,6 +37,8 @@ _SIMPLE_ESCAPES = {
     b"b": b"\b",
     b"e": b"\x1b",
 }
+# what is longer fits no register: damage
+MAX_DIGITS = 20
 _SMART_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "…": "..."})
 
 
@@ -103,7 +105,7 @@ def _number(body: str) -> int:
     octal = (
         len(digits) > 1 and digits[0] == "0" and digits.isdigit() and not set(digits) & {"8", "9"}
     )
-    if len(digits) > 40:
+    if len(digits) > MAX_DIGITS:
         return -1
     return int(body, 8) if octal else int(body, 0) if digits[:2] in ("0x", "0X") else int(body)
 
@@ -161,7 +163,7 @@ _NOTE = re.compile(r"(?:([A-Za-z0-9-]+):)?\[(.*)\]$", re.S)
 
 def descriptor(text: str) -> tuple[int | None, FdNote | None]:
     """Return the number of an fd and what -y or -yy wrote behind it."""
-    if text.isdigit():
+    if text.isdecimal() and len(text) <= MAX_DIGITS:
         return int(text), None
     match = _FD.match(text)
     if match is None:
@@ -182,7 +184,7 @@ def note(text: str) -> FdNote | None:
         return None
     kind, body = match[1], match[2]
     protocol = None if kind in (None, "socket") else kind
-    if body.isdigit():
+    if body.isdecimal() and len(body) <= MAX_DIGITS:
         return FdNote(protocol=protocol, inode=int(body))
     if protocol is None or not protocol.startswith("TCP"):
         return FdNote(protocol=protocol) if protocol else None
@@ -192,14 +194,14 @@ def note(text: str) -> FdNote | None:
 
 def _plain(address: str) -> str | None:
     host, _, port = address.rpartition(":")
-    if not port.isdigit() or port == "0" or not host or len(address) > 64:
+    if not port.isdecimal() or port == "0" or not host or len(address) > 64:
         return None  # port 0: not bound yet
     bare = host.strip("[]")
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
 
 
 _FAMILY = re.compile(r"(?:sa|sin6?|sun|nl|sll)?_?family=([A-Z_0-9a-zx]+)(?:\s*/\*\s*([A-Z_0-9]+))?")
-_PORT = re.compile(r"sin6?_port=(?:htons\((\d+)\)|(\"(?:[^\"\\]|\\.)*\")|(0x[0-9a-f]+|\d+))")
+_PORT = re.compile(r"sin6?_port=(?:htons\((\d{1,5})\)|(\"(?:[^\"\\]|\\.)*\")|(0x[0-9a-f]+|\d+))")
 _ADDR4 = re.compile(r"sin_addr=(?:inet_addr\(\"([^\"]*)\"\)|(\"(?:[^\"\\]|\\.)*\"))")
 _ADDR6 = re.compile(
     r"inet_pton\(AF_INET6,\s*\"([^\"]*)\""
@@ -330,7 +332,7 @@ _DECORATION = re.compile(r"<(?:->|[^<>])*>")
 
 def fd_set(text: str) -> list[int]:
     """Return the descriptors in `[3 4 5]` or `[3<TCP:[1]> 4]`."""
-    return [int(number) for number in re.findall(r"\d+", _DECORATION.sub("", text))]
+    return [int(number) for number in re.findall(r"\d{1,9}", _DECORATION.sub("", text))]
 
 
 def errno_number(text: str) -> int | None:
