@@ -39,12 +39,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": LEAVES
     | {"rules", "sequencer", "sources", "statistics", "tally", "tcp_state", "timelines", "verdict"},
     "check": LEAVES | {"analysis", "statistics", "tally", "timelines"},
+    "scrub": LEAVES | {"reporters", "sources"},
     "doctor": LEAVES | {"resources", "sources"},
     "api": {"analysis", "findings", "reporters", "tables"},
     "pytest_plugin": LEAVES | {"analysis", "api", "check", "recording", "rules"},
     "cli": LEAVES
     | {"analysis", "check", "doctor", "metrics", "recording", "reporters", "rules", "sources"}
-    | {"timelines"},
+    | {"scrub", "timelines"},
 }
 
 # Heavy or optional: imported when needed, the first four by one module each.
