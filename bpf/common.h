@@ -49,6 +49,7 @@
 #define S_TOLD 2
 #define S_FASTOPEN 4 /* TCP_FASTOPEN_CONNECT: connect() = 0 and POLLOUT prove nothing */
 #define S_CLOSED 8
+#define S_BASE 32 /* copied and written are set */
 #define S_SEEN_CONNECT 16 /* or its accept(): all that led here is known */
 
 struct kt_sockinfo {
@@ -56,6 +57,8 @@ struct kt_sockinfo {
 	__u8 flags;
 	__u8 state;
 	__u16 notes;
+	__u32 copied; /* tcp_sock's sequence numbers when ESTABLISHED was reached */
+	__u32 written;
 };
 
 /* What the walk from a descriptor to its socket found; sk 0 with known 1: not known, but TCP. */

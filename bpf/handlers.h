@@ -8,7 +8,7 @@
  *   kt_walk()        the TCP socket behind a descriptor of this process
  *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked()
  *   pending_*(), socks_*(), waits_*(), passive_*(), ports_*(), uring_first()
- *   kt_take_stack(), kt_moved_data(), kt_state_of(), kt_accepted(), kt_state_owner(), kt_describe()
+ *   kt_take_stack(), kt_note_base(), kt_moved_data(), kt_state_of(), kt_accepted(), kt_state_owner(), kt_describe()
  *   kt_learn_fd(), kt_learn_other(), kt_copy_fd(), kt_forget_fd(), kt_note_fastopen(): only for a loader that cannot walk
  */
 
@@ -319,7 +319,7 @@ INLINE void enter_ulp(ENTER_CONTEXT *ctx, struct kt_pending *p, struct kt_sock *
 
 	if (info && (info->flags & S_SEEN_CONNECT)) {
 		flags |= KT_F_TOLD_KNOWN;
-		if ((info->flags & S_TOLD) || (!(info->flags & S_FASTOPEN) && kt_moved_data(s)))
+		if ((info->flags & S_TOLD) || (!(info->flags & S_FASTOPEN) && kt_moved_data(s, info)))
 			flags |= KT_F_TOLD;
 	}
 	if (!info)
@@ -1010,6 +1010,8 @@ INLINE int on_state(__u64 sk, __u32 before, __u32 after, __u16 sport)
 	if (!info)
 		return 0;
 	info->state = after;
+	if (after == TCP_ESTABLISHED_)
+		kt_note_base(sk, info);
 	kt_describe(sk, &s);
 	if (before == TCP_CLOSE_ && after == TCP_LISTEN_ && sport)
 		ports_add(sport);

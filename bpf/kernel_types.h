@@ -34,10 +34,6 @@ struct sock {
 struct tcp_sock {
 	__u32 copied_seq;
 	__u32 write_seq;
-	__u32 rcv_nxt;
-	__u32 snd_una;
-	__u64 bytes_received;
-	__u64 bytes_acked;
 } CORE;
 
 struct inode {

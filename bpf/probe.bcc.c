@@ -397,7 +397,11 @@ INLINE __u32 kt_others_hold(__s32 fd)
 	return 0;
 }
 
-INLINE int kt_moved_data(const struct kt_sock *s)
+INLINE void kt_note_base(__u64 sk, struct kt_sockinfo *info)
+{
+}
+
+INLINE int kt_moved_data(const struct kt_sock *s, const struct kt_sockinfo *info)
 {
 	return 0;
 }

@@ -485,22 +485,28 @@ INLINE struct kt_sockinfo *kt_state_owner(__u64 address, __u32 before, __u32 aft
 }
 
 /*
- * Whether data was written to or read from the socket: no call to trace, and each is a proof that the
- * program knew.  SYN and FIN count for one each.
+ * Whether data was written to or read from the socket since it reached ESTABLISHED: no call to trace, and
+ * each is a proof that the program knew.  Compared with what stood there at the transition, since sums of
+ * fields that softirq changes meanwhile can be torn.  A FIN counts for one.
  */
-INLINE int kt_moved_data(const struct kt_sock *s)
+INLINE void kt_note_base(__u64 sk, struct kt_sockinfo *info)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	info->copied = BPF_CORE_READ(tp, copied_seq);
+	info->written = BPF_CORE_READ(tp, write_seq);
+	info->flags |= S_BASE;
+}
+
+INLINE int kt_moved_data(const struct kt_sock *s, const struct kt_sockinfo *info)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)s->sk;
-	__u32 written, unread_from;
-	int fin = s->state != TCP_ESTABLISHED_ && s->state != TCP_CLOSE_WAIT_ &&
-		  s->state != TCP_SYN_RECV_;
+	__u32 fin = s->state != TCP_ESTABLISHED_ && s->state != TCP_CLOSE_WAIT_;
 
-	if (s->mptcp || s->state == TCP_SYN_SENT_)
+	if (s->mptcp || s->state == TCP_SYN_SENT_ || !(info->flags & S_BASE))
 		return 0;
-	written = (__u32)BPF_CORE_READ(tp, bytes_acked) + BPF_CORE_READ(tp, write_seq) -
-		  BPF_CORE_READ(tp, snd_una);
-	unread_from = BPF_CORE_READ(tp, rcv_nxt) - (__u32)BPF_CORE_READ(tp, bytes_received);
-	return written > 1 + fin || BPF_CORE_READ(tp, copied_seq) != unread_from;
+	return BPF_CORE_READ(tp, write_seq) - info->written > fin ||
+	       BPF_CORE_READ(tp, copied_seq) != info->copied;
 }
 
 /* Copy registers and the top of the user stack; the unwinding is done after the fact. */
