@@ -75,7 +75,7 @@ def _accept(world: World, event: Event) -> None:
     world.processes.open(event.tid, event.result, tracked, detail.cloexec)
     if tracked.fastopen_child:
         tracked.state = "SYN_RECV"
-        world.unsettled[tracked.number] = tracked
+        world.unsettle(tracked)
     else:
         prove(world, tracked, event)
     tracked.keep(Row(event, tracked.state, tracked.state))

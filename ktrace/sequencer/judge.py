@@ -12,6 +12,7 @@ from ktrace.uapi import TLS_CIPHERS, TLS_VERSIONS
 from ktrace.verdict import Covers, missing_proofs, ordering_of, outcome_of, recovered
 
 NS = 1e9
+SocketFamily = Literal["AF_INET", "AF_INET6"] | None
 
 
 def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
@@ -40,7 +41,7 @@ def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
         comm=tracked.comm,
         fd=tracked.fd,
         role=_role(tracked),
-        family=cast(Literal["AF_INET", "AF_INET6"] | None, tracked.family),
+        family=cast(SocketFamily, tracked.family),
         local=tracked.local,
         peer=tracked.peer,
         outcome=outcome,

@@ -37,7 +37,7 @@ def begin_connect(world: World, tracked: Tracked, event: Event, endpoint: Endpoi
         tracked.state = "SYN_SENT"
     tracked.learn_peer(endpoint)
     world.in_flight[tracked.number] = tracked
-    world.unsettled[tracked.number] = tracked
+    world.unsettle(tracked)
 
 
 def apply(world: World, tracked: Tracked, event: Event) -> None:
@@ -76,7 +76,7 @@ def prove(world: World, tracked: Tracked, event: Event) -> None:
     tracked.proof_ns = event.end_ns if event.end_ns is not None else event.start_ns
     world.in_flight.pop(tracked.number, None)
     if not tracked.fastopen_child:
-        world.unsettled.pop(tracked.number, None)
+        world.settle(tracked)
     if tracked.state in ("SYN_SENT", "SYN_RECV", "UNKNOWN", "CLOSE") and not tracked.observed:
         tracked.state = "ESTABLISHED"
 

@@ -32,7 +32,7 @@ class Sequencer:
     def __init__(self, finished: Finished, first_id: int = 1, *, detailed: bool = True) -> None:
         self._world = World(finished, first_id)
         self._detailed = detailed
-        self._asked_of: tuple[int, set[int]] | None = None
+        self._asked_at = -1
         self._asked: list[bytes] | None = None
 
     def feed(self, event: Event) -> None:
@@ -69,15 +69,9 @@ class Sequencer:
         Only without timelines: with them every data call is counted for its connection.
         """
         world = self._world
-        unsettled = world.unsettled
-        known = self._asked_of
-        if known is None or known[0] != world.changes or known[1] != unsettled.keys():
-            self._asked_of = (world.changes, set(unsettled))
-            few = len(unsettled) <= MAX_ASKED and not self._detailed
-            # a socket with several numbers is asked for by all of them
-            alone = all(tracked.refs == 1 for tracked in unsettled.values())
-            names = [b"(%d" % tracked.fd for tracked in unsettled.values()]
-            self._asked = names if few and alone else None
+        if self._asked_at != world.changes:
+            self._asked_at = world.changes
+            self._asked = None if self._detailed else _names(world.unsettled.values())
         return self._asked
 
     def close_all(self) -> int:
@@ -89,3 +83,10 @@ class Sequencer:
         """Events are missing from here on: no absence before this point proves anything."""
         for tracked in self._world.in_flight.values():
             tracked.limits.add("lost-events")
+
+
+def _names(sockets: Collection[Tracked]) -> list[bytes] | None:
+    """Return how data calls on a few sockets begin; None for many, or with several numbers."""
+    if len(sockets) > MAX_ASKED or any(tracked.refs != 1 for tracked in sockets):
+        return None
+    return [b"(%d" % tracked.fd for tracked in sockets]

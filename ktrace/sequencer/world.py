@@ -39,11 +39,21 @@ class World:
         self.sent: list[Open | None] = []
         self.cloning: dict[int, Event] = {}
         self.inside: dict[int, Tracked] = {}
-        self.changes = 0
+        self.changes = 0  # of the unsettled sockets, and of the numbers they have
 
     def asked_changed(self) -> None:
         """Note that a socket may have got another number."""
         self.changes += 1
+
+    def unsettle(self, tracked: Tracked) -> None:
+        """From now on a data call could prove this socket."""
+        self.unsettled[tracked.number] = tracked
+        self.changes += 1
+
+    def settle(self, tracked: Tracked) -> None:
+        """No data call can prove more of this socket."""
+        if self.unsettled.pop(tracked.number, None) is not None:
+            self.changes += 1
 
     # who is meant
 
@@ -124,7 +134,7 @@ class World:
         tracked.is_tcp = False
         tracked.limits.add("before-trace")
         tracked.learn(event.note)
-        self.unsettled[tracked.number] = tracked
+        self.unsettle(tracked)
         self.processes.open(event.tid, event.fd, tracked, cloexec=False)
         self._promote(tracked, event)
         return tracked
@@ -160,7 +170,7 @@ class World:
             return
         tracked.ended = True
         self.in_flight.pop(tracked.number, None)
-        self.unsettled.pop(tracked.number, None)
+        self.settle(tracked)
         if tracked.sock is not None and self.by_sock.get(tracked.sock) is tracked:
             del self.by_sock[tracked.sock]
         if tracked.id_number:

@@ -9,11 +9,13 @@ HEAD_BYTES = 1 << 14
 _HEAD = re.compile(rf"^{grammar.HEAD}".encode())
 _LEADING = re.compile(rb"^\s*(\d{1,6})(?:[ \t]+|[:.|)])")
 _TIME_GROUP = 5
+_SYMBOL = re.compile(rb"[(, |](?:AF|SOCK|O|PROT|SOL|EPOLL|MSG|SO)_[A-Z]|EPOLLIN|IPPROTO")
 
 
 def of(head: bytes) -> Dialect:
     """Return what the first lines say of the whole log."""
-    return Dialect(_has_relative_clock(head), _has_line_numbers(head))
+    symbolic = _SYMBOL.search(head) is not None
+    return Dialect(_has_relative_clock(head), _has_line_numbers(head), symbolic)
 
 
 def has_clock(head: bytes) -> bool:

@@ -18,6 +18,7 @@ _EPOCH_NS = 100_000_000 * 1_000_000_000  # smaller numbers are deltas
 _DATA_FD = re.compile(rb"\d+")
 _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$")
 _WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
+_SPECIAL = (*scan.SPECIAL_DATA, *scan.RAW_SPECIAL_DATA)
 _ZERO_OR_FAILS = (Kind.ULP, Kind.KEY)
 
 
@@ -274,7 +275,7 @@ class Reader:
     def _only_counts(self, tid: int, row: scan.Row) -> bool:
         """Tell whether a data call is of no interest to the sequencer, and count it."""
         rest = row.rest
-        special = any(mark in rest for mark in scan.SPECIAL_DATA)
+        special = any(mark in rest for mark in _SPECIAL)
         match = _DATA_FD.match(rest)
         if self._consumer is None or special or match is None:
             return False

@@ -52,7 +52,8 @@ def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
 _BLOCK = _block_pattern(_QUIET)
 _CAREFUL_BLOCK = _block_pattern(_UNNEEDED)
 # what a data call of these does is more than moving data
-SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN", b"cmsg_level=0x1,", b"0x20000000")
+SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN")
+RAW_SPECIAL_DATA = (b"cmsg_level=0x1,", b"0x20000000")
 _START = re.compile(
     rf"^{grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|--- |\+\+\+ |<\.\.\. \w+ resumed)".encode()
 )
@@ -62,7 +63,8 @@ _DELTA = re.compile(
 _UNFILTERED = re.compile(
     rf"^{grammar.PLAIN_HEAD}(?:mmap|brk|futex|munmap|mprotect|rt_sigaction)\(".encode(), re.M
 )
-_UNFILTERED_HINTS = (b"mmap(", b"brk(", b"futex(", b"mprotect(", b"rt_sigaction(")
+_UNFILTERED_HINTS = (b"mmap(", b"brk(", b"futex(", b"rt_sigaction(")
+_WAIT_HINTS = (b"epoll_wait(", b"epoll_pwait")
 _WAIT_SEEN = re.compile(rf"^{grammar.PLAIN_HEAD}epoll_p?wait2?\(".encode(), re.M)
 # one match a line, so that the search never tries a position inside one
 _DATA_CALL = re.compile(
@@ -115,11 +117,12 @@ class Dialect(NamedTuple):
     """What the head of a log says of all of it.
 
     `relative`: times are deltas of -r; `numbered`: an editor's line numbers stand before the
-    records.
+    records; `symbolic`: constants are names, not the numbers of -X raw.
     """
 
     relative: bool = False
     numbered: bool = False
+    symbolic: bool = False
 
 
 def cut_at(data: bytes) -> int:
@@ -136,24 +139,32 @@ def cut_at(data: bytes) -> int:
     return end
 
 
-def scan(data: bytes, dialect: Dialect = Dialect()) -> Block:  # noqa: B008 - immutable
-    """Scan one block of whole lines, ended by a newline."""
-    waits = _WAIT_SEEN.search(data) is not None
-    hurt = dialect.numbered or _is_hurt(data)
-    block = None if hurt else _scan_clean(data, dialect.relative)
+def scan(data: bytes, dialect: Dialect = Dialect(), *, look: bool = True) -> Block:  # noqa: B008 - immutable
+    """Scan one block of whole lines, ended by a newline.
+
+    `look`: also look for calls that show what the trace covers.
+    """
+    block = None if dialect.numbered else _scan_clean(data, dialect)
     if block is None:
         return _scan_damaged(data, dialect)
-    return block._replace(unfiltered=is_unfiltered(data), waits=waits)
+    if not look:
+        return block
+    return block._replace(unfiltered=is_unfiltered(data), waits=_has_waits(data))
+
+
+def _has_waits(data: bytes) -> bool:
+    return any(hint in data for hint in _WAIT_HINTS) and _WAIT_SEEN.search(data) is not None
 
 
 _ENTITY = re.compile(rb"&(?:quot|[gl]t|amp|nbsp|#\d+);")
 
 
-def _is_hurt(data: bytes) -> bool:
+def _is_hurt(rest: bytes) -> bool:
     """Tell marks of mail, web and terminals that can stand inside a well-formed record."""
-    if b"\xa0" in data or b"\x1b" in data or b"=3D" in data or b"<br" in data:
-        return True
-    return b"&" in data and _ENTITY.search(data) is not None
+    if rest.isascii() and b"&" not in rest and b"\x1b" not in rest and b"<br" not in rest:
+        return False
+    marks = b"\xa0" in rest or b"\x1b" in rest or b"<br" in rest
+    return marks or _ENTITY.search(rest) is not None
 
 
 def is_unfiltered(data: bytes) -> bool:
@@ -179,10 +190,11 @@ def careful_rows(data: bytes, row: Row) -> list[Row]:
     ]
 
 
-def _scan_clean(data: bytes, relative: bool) -> Block | None:
+def _scan_clean(data: bytes, dialect: Dialect) -> Block | None:
     """Scan a block of well-formed records; None when it is not one."""
-    special = any(mark in data for mark in SPECIAL_DATA)
-    return _clean_rows(data, _CAREFUL_BLOCK if special else _BLOCK, relative)
+    marks = SPECIAL_DATA if dialect.symbolic else (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
+    special = any(mark in data for mark in marks)
+    return _clean_rows(data, _CAREFUL_BLOCK if special else _BLOCK, dialect.relative)
 
 
 def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Block | None:
@@ -201,6 +213,8 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
         if odd:
             return None
         name = core or moved or resumed or gone or b""
+        if core and _is_hurt(rest):
+            return None
         if (core or moved) and (not _ends(rest) or (core and rest.endswith((b"\r", b"= -1")))):
             return None
         if relative and time:

@@ -207,20 +207,23 @@ def _first_line(entry: files.Input) -> str:
     return f", got '{shown}'"
 
 
+LOOKED_AT = 16  # blocks (8 MB) that are searched for calls that no filter lets through
+
+
 def _scanned(
-    chunks: Iterator[bytes], work: Callable[[bytes], scan.Block], jobs: int
+    chunks: Iterator[bytes], work: Callable[..., scan.Block], jobs: int
 ) -> Iterator[tuple[bytes, scan.Block]]:
     """Scan blocks here, or in `jobs` processes; the order, and so the result, is the same."""
     if jobs <= 1:
-        for data in chunks:
-            yield data, work(data)
+        for number, data in enumerate(chunks):
+            yield data, work(data, look=number < LOOKED_AT)
         return
     from concurrent.futures import Future, ProcessPoolExecutor
 
     with ProcessPoolExecutor(jobs) as pool:
         pending: deque[tuple[bytes, Future[scan.Block]]] = deque()
-        for data in chunks:
-            pending.append((data, pool.submit(work, data)))
+        for number, data in enumerate(chunks):
+            pending.append((data, pool.submit(work, data, look=number < LOOKED_AT)))
             if len(pending) > jobs * 2:
                 data, block = pending.popleft()
                 yield data, block.result()
