@@ -111,7 +111,8 @@ def judge(facts: Iterable[Fact], view: View = View(), *, opened_before: bool = F
         ulp=tuple(f.result for f in attempts),
         tx=tuple(f.result for f in tx),
         rx=tuple(f.result for f in rx),
-        limited=by_limit or "unknown" in orderings,
+        # what lies before the trace is no call that was left out of it
+        limited=by_limit or ("unknown" in orderings and not opened_before),
         orderings=orderings,
     )
 
