@@ -3,7 +3,7 @@
 VENV ?= .venv
 PREFIX ?= /usr/local
 DEMO_LOG = tests/fixtures/haproxy-before-delayed/trace
-PYTEST = $(VENV)/bin/python -m pytest $(ARGS)
+PYTEST = $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -17,13 +17,13 @@ demo: $(VENV)/.with-nothing  ## set up and analyse a real HAProxy log that lost 
 	$(VENV)/bin/ktrace parse $(DEMO_LOG)
 
 test: $(VENV)/.with-test  ## set up and run the tests (ARGS="-k name" for some)
-	$(PYTEST)
+	$(PYTEST) -n auto $(ARGS)
 
 test-live: $(VENV)/.with-test  ## capture real programs with eBPF and strace; needs root
-	$(PYTEST) tests/live -m live
+	$(PYTEST) tests/live -m live $(ARGS)
 
 test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the pages in Debian's chromium
-	$(PYTEST) tests/browser -m browser
+	$(PYTEST) tests/browser -m browser $(ARGS)
 
 lint: $(VENV)/.with-lint  ## style and types, of the tests too
 	$(VENV)/bin/ruff check

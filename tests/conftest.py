@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 
+# The terminal that the tests run on must not show in what they see.
+os.environ["COLUMNS"] = "80"
+for name in ("NO_COLOR", "FORCE_COLOR", "KTRACE_DEBUG"):
+    os.environ.pop(name, None)
+
 # In CI a skip is a failure, but for these: nobody would notice a test that never ran there.
 MAY_SKIP = ("root may read every file", "another compiler writes other code")
 

@@ -248,7 +248,7 @@ def test_the_json_of_a_check_is_a_baseline_and_a_report(check: Check, tmp_path: 
     msgspec.json.decode((tmp_path / "check.json").read_bytes(), type=CheckedReport)
     again = check("check.json", "--baseline", AFTER)
     assert again[0] == 1
-    assert again[1].replace("check.json", str(BEFORE)) == out
+    assert again[1].replace("check.json", str(BEFORE)).split() == out.split()  # lines may differ
     assert check(AFTER, "--baseline", "check.json")[0] == 0
 
 
