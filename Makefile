@@ -7,7 +7,7 @@ PYTEST = $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-live test-browser lint docs bench bench-live screenshots vendor bpf install uninstall clean
+.PHONY: help demo test test-live test-browser fuzz lint docs bench bench-live screenshots vendor bpf install uninstall clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -24,6 +24,12 @@ test-live: $(VENV)/.with-test  ## capture real programs with eBPF and strace; ne
 
 test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the pages in Debian's chromium
 	$(PYTEST) tests/browser -m browser $(ARGS)
+
+fuzz: $(VENV)/.with-fuzz  ## feed damaged logs and captures to the readers (FOR=60: seconds for each)
+	for target in strace capture scrub; do \
+		$(VENV)/bin/python -m tests.fuzz $$target build/fuzz/$$target \
+			-max_total_time=$(or $(FOR),20) -timeout=10 -rss_limit_mb=1500 || exit 1; \
+	done
 
 lint: $(VENV)/.with-lint  ## style and types, of the tests too
 	$(VENV)/bin/ruff check

@@ -196,12 +196,17 @@ FILLERS = (0x00, 0x58)
 _REDACTED = re.compile(rb"[<\[][a-z _-]{3,40}[>\]]$")  # people write <redacted>
 
 
+def is_key_material(rest: bytes) -> bool:
+    """Tell whether what stands behind version and cipher can be a key: not filler, not words."""
+    return any(byte not in FILLERS for byte in rest) and _REDACTED.match(rest) is None
+
+
 def crypto_info(text: str) -> tuple[int | None, int | None, bool]:
     """Read version and cipher_type, and tell whether key bytes are shown; keeps nothing else."""
     if not values.is_string(text) or text.startswith(('"...', '"<')):
         return None, None, False
     raw, _ = values.string(text, 512)
-    shown = any(byte not in FILLERS for byte in raw[4:]) and not _REDACTED.match(raw, 4)
+    shown = is_key_material(raw[4:])
     version = _u16(raw, 0)
     cipher = _u16(raw, 2)
     if version is not None and version >> 8 != 3 and raw[:1] == b"\3":
@@ -232,7 +237,8 @@ def _getsockopt(args: list[str], out: Outcome | None) -> Decoded:
         return Decoded(
             Kind.TCP_INFO, fd, note, _tcp_state(_arg(args, 3)) if out is not None else None
         )
-    return Decoded(Kind.GETSOCKOPT, fd, note)
+    shown = level == uapi.SOL_TLS and crypto_info(_arg(args, 3))[2]
+    return Decoded(Kind.GETSOCKOPT, fd, note, key_bytes=shown)
 
 
 def _tcp_state(text: str) -> IntDetail | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple, cast
 
 from ktrace.errors import KtraceError
+from ktrace.sources.strace.compressed import compression, expanded
 from ktrace.sources.strace.scan import cut_at
 
 BLOCK = 1 << 19
@@ -112,27 +113,11 @@ def open_log(path: str) -> BinaryIO:
     buffered = (
         raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, raw))
     )
-    magic = buffered.peek(6)[:6]
-    return _decompressed(buffered, magic)
-
-
-def _decompressed(stream: io.BufferedReader, magic: bytes) -> BinaryIO:
-    if magic[:2] == b"\x1f\x8b":
-        import gzip
-
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
-    if magic == b"\xfd7zXZ\0":
-        import lzma
-
-        return cast(BinaryIO, lzma.LZMAFile(stream))
-    if magic[:4] == b"\x28\xb5\x2f\xfd":
-        import zstandard
-
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-            stream, read_across_frames=True
-        )
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader)))
-    return stream
+    try:
+        how = compression(buffered.peek(6)[:6])
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return expanded(buffered, how) if how else buffered
 
 
 def unreadable(path: str, error: Exception) -> KtraceError:
@@ -181,12 +166,20 @@ def chunks(
 
 def _read(stream: BinaryIO, path: str) -> bytes:
     try:
+        return read_block(stream, path)
+    except EOFError:
+        return b""
+
+
+def read_block(stream: BinaryIO, path: str) -> bytes:
+    """Read on.  Raises KtraceError where a compressed file is damaged, EOFError where it is cut."""
+    try:
         return stream.read(BLOCK)
-    except KeyboardInterrupt:
+    except EOFError:
         raise
+    except KtraceError as error:
+        raise KtraceError(error.slug, f"{path}: {error.message}", error.help) from None
     except Exception as error:  # each codec has its own exception for a damaged file
-        if isinstance(error, EOFError):
-            return b""
         raise KtraceError(
             "damaged-file",
             f"{path}: cannot read on: {type(error).__name__}",

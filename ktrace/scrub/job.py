@@ -1,0 +1,212 @@
+"""The files of a scrub: which goes where, compressed or not, all of them or none."""
+
+import contextlib
+import gzip
+import lzma
+import os
+import secrets
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from ktrace.errors import KtraceError
+from ktrace.scrub.blocks import Scrubber
+from ktrace.scrub.options import Counts, Wanted
+from ktrace.scrub.proof import require_trace
+from ktrace.sources.strace import files
+from ktrace.sources.strace.compressed import compression
+from ktrace.sources.strace.reader import Account
+
+Progress = Callable[[int, int | None], None]
+SUFFIXES = (".gz", ".zst", ".xz")
+
+
+class Task(NamedTuple):
+    """One file and its scrubbed copy ("-": standard input, or output)."""
+
+    source: str
+    target: str
+
+
+def plan(logs: Sequence[str], out: str | None, force: bool) -> list[list[Task]]:
+    """Return what to write, one list a trace.  `out` None: in place."""
+    entries = files.inputs(logs)
+    for entry in entries:
+        files.check_readable(entry)
+        _refuse_captures(entry.paths)
+    many = sum(len(entry.paths) for entry in entries) > 1
+    tasks = [
+        [
+            Task(path, path if out is None else _target(entry, path, out, many))
+            for path in entry.paths
+        ]
+        for entry in entries
+    ]
+    _check_targets([task for part in tasks for task in part], out is None, force)
+    return tasks
+
+
+def _target(entry: files.Input, path: str, out: str, many: bool) -> str:
+    if out != "-" and (os.path.isdir(out) or out.endswith("/")):
+        return os.path.join(out, os.path.basename(path))
+    if many and len(entry.paths) > 1 and path.startswith(entry.name):
+        return out + path[len(entry.name) :]
+    return out
+
+
+def _check_targets(tasks: list[Task], in_place: bool, force: bool) -> None:
+    sources = {os.path.realpath(task.source) for task in tasks}
+    seen: set[str] = set()
+    for source, target in tasks:
+        real = os.path.realpath(target)
+        if target in seen:
+            raise KtraceError(
+                "same-file",
+                f"several logs would all be written to {target}",
+                "name a folder with -o",
+            )
+        seen.add(target)
+        if in_place and source == "-":
+            raise KtraceError("same-file", "standard input has no place", "name an output with -o")
+        if in_place or target == "-":
+            continue
+        if real in sources:
+            raise KtraceError(
+                "same-file",
+                f"-o {target} would overwrite the log itself",
+                "give it another name, or say --in-place",
+            )
+        if os.path.lexists(target) and _is_regular(target) and not force:
+            raise KtraceError(
+                "exists", f"{target} exists", "choose another name, or --force to overwrite it"
+            )
+
+
+def _is_regular(path: str) -> bool:
+    return not os.path.exists(path) or stat.S_ISREG(os.stat(path).st_mode)
+
+
+def _refuse_captures(paths: Sequence[str]) -> None:
+    from ktrace.sources.capture import is_capture
+
+    for path in paths:
+        if is_capture(path):
+            raise KtraceError(
+                "is-capture",
+                f"{path}: a capture of ktrace, not an strace log",
+                "it holds no key bytes and no data: there is nothing to scrub",
+            )
+
+
+def run(traces: list[list[Task]], wanted: Wanted, progress: Progress) -> Counts:
+    """Scrub all traces; the outputs appear together, when the last one is done."""
+    total = files.total_size([task.source for tasks in traces for task in tasks])
+    scrubber = Scrubber(wanted)
+    with _Drafts() as drafts:
+        for tasks in traces:
+            account = Account()
+            for task in tasks:
+                with drafts.open(task) as file:
+                    for block in scrubber.blocks(
+                        task.source, account, lambda n: progress(n, total)
+                    ):
+                        file.write(block)
+            require_trace(tasks[0].source, account)
+        drafts.publish()
+    return scrubber.counts
+
+
+class _Drafts:
+    """Files that take their names together, and vanish when the work fails."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Path, Task]] = []
+
+    def __enter__(self) -> "_Drafts":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for draft, _ in self._waiting:
+            draft.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def open(self, task: Task) -> Iterator[BinaryIO]:
+        draft = _draft_of(task)
+        # "x" follows no link that somebody laid here
+        with draft.open("xb") as raw:
+            self._waiting.append((draft, task))
+            if task.source == task.target:
+                os.fchmod(raw.fileno(), stat.S_IMODE(os.stat(task.source).st_mode))
+            try:
+                with _compressed(raw, _compression(task)) as file:
+                    yield file
+            except OSError as error:
+                if error.errno is None or error.filename is not None:
+                    raise
+                raise OSError(error.errno, error.strerror, task.target) from error
+
+    def publish(self) -> None:
+        while self._waiting:
+            draft, task = self._waiting[0]
+            if task.target == "-" or not _is_regular(task.target):
+                _copy_out(draft, task.target)
+                draft.unlink()
+            else:
+                draft.replace(os.path.realpath(task.target))
+            del self._waiting[0]
+
+
+def _draft_of(task: Task) -> Path:
+    """Return a name beside the target, where a rename is possible; elsewhere for a pipe."""
+    target = Path(os.path.realpath(task.target))
+    if task.target == "-" or not _is_regular(task.target):
+        target = Path(tempfile.gettempdir()) / "ktrace-scrub"
+    elif not target.parent.is_dir():
+        raise FileNotFoundError(2, "the folder to write to does not exist", task.target)
+    return target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
+
+
+def _copy_out(draft: Path, target: str) -> None:
+    with draft.open("rb") as file:
+        if target == "-":
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return
+        with open(target, "wb") as out:
+            shutil.copyfileobj(file, out)
+
+
+def _compression(task: Task) -> str:
+    """Return how to write: as the name of the target says; in place as it was."""
+    if task.source == task.target:
+        with open(task.source, "rb") as file:
+            return compression(file.read(6))
+    suffix = os.path.splitext(task.target)[1]
+    return suffix[1:] if suffix in SUFFIXES else ""
+
+
+@contextlib.contextmanager
+def _compressed(raw: BinaryIO, how: str) -> Iterator[BinaryIO]:
+    if how == "gz":
+        # no name and no time: the same log gives the same file
+        with gzip.GzipFile("", "wb", 6, raw, 0) as packed:
+            yield cast(BinaryIO, packed)
+    elif how == "xz":
+        with lzma.LZMAFile(raw, "wb") as file:
+            yield cast(BinaryIO, file)
+    elif how == "zst":
+        import zstandard
+
+        with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as writer:
+            yield cast(BinaryIO, writer)
+    else:
+        yield raw
+
+
+def scrub_file(source: str, target: str, wanted: Wanted) -> Counts:
+    """Scrub one file; an existing target is overwritten."""
+    return run([[Task(source, target)]], wanted, lambda done, total: None)

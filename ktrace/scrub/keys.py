@@ -1,0 +1,212 @@
+"""Finds the payloads of SOL_TLS calls, in any form, and everything that may be one."""
+
+import re
+from collections.abc import Iterator
+
+from ktrace.scrub import strings
+from ktrace.scrub.options import Change, Counts, Refused
+from ktrace.scrub.view import DUMP, JUNK, START, View
+from ktrace.sources.strace.calls import is_key_material
+
+KEPT = 4  # bytes of crypto_info that are no secret: version and cipher
+_NUMBER = rb"(?:0x0*11a|0*282|0+432)\b"
+_ANCHOR = re.compile(
+    rb"\b(?P<level>SOL_TLS)\b|(?P<option>\bTLS_[TR]X\b)"
+    rb"|sockopt ?\((?:sockfd=|fd=)?[^,\"<\n]{0,40}(?:<(?:->|[^<>\n]){0,300}>)? ?, ?(?:level=)?"
+    rb"(?P<number>"
+    + _NUMBER
+    + rb")|(?P<like>\"(?:\\[34]\\(?:00)?3[3-9:]\\0|\\x0[34]\\x03\\x3[3-9a]\\x00))"
+    rb"|(?P<resumed><\.\.\. getsockopt resumed> *(?=\"))"
+    rb"|(?P<nested>\\\"\\\\[34]\\\\(?:00)?3)",
+    re.I,
+)
+_BEHIND_LEVEL = re.compile(rb"[^,\"\n]{0,80}, *(?:optname=)?[^,\"\n]{0,80}, *(?:optval=)?")
+_BEHIND_OPTION = re.compile(rb"[^,\"\n]{0,80}, *(?:optval=)?")
+# what stands for a payload and shows no byte of it
+_NOT_SHOWN = re.compile(
+    rb"(?:0x[0-9a-f]+|NULL|\d+|\[ *-?(?:0x)?[0-9a-f]+ *\]|\[\])(?= *(?:[,)<\n]|\.\.\.|$))"
+    rb"|\.\.\.|<[a-z][a-z _.-]*>|<(?:unfinished|detached)[^\n]*|[)=\n]|\Z",
+    re.I,
+)
+# somebody's words in the place of a payload: `"...key material..."`, `"<redacted>"`
+_WORDS = re.compile(rb"(?:\.\.\.|<|\[)[a-z ,._-]{0,80}(?:\.\.\.|>|\])?")
+_SECRETIVE = re.compile(rb"[\"'`\\]|[0-9a-f]{16}", re.I)
+_RECORD = re.compile(rf"^{START}".encode(), re.M)
+_TID = re.compile(rb"[ >]*(?:\[pid +(\d+)|(\d{1,8})[ <])")
+# the end of a setsockopt() whose beginning was cut off, key bytes and all
+_TAIL = re.compile(
+    rf"^(?!{START}){JUNK}".encode()
+    + rb"([^\"\n]{1,4096})\"(?:\.\.\.)?, \[?\d+\]?\) *= (?:0|-1 E[A-Z])",
+    re.M,
+)
+_DUMP_LINE = re.compile(DUMP.encode() + rb"([0-9a-f ]{1,50}?)  ?([^\n]{1,16}) *\|?(?:\n|\Z)")
+_REACH = 1 << 13  # how far a line is looked back for its head
+_STOP = re.compile(rb"\n|SOL_TLS|TLS_[TR]X", re.I)
+_ESCAPED = re.compile(rb"\\.", re.S)
+HELP = "remove that call by hand, or keep the log to yourself: what was not read is not clean"
+
+
+class KeyFinder:
+    """Finds key bytes block after block; remembers which threads wait for a crypto_info."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._waiting: set[bytes] = set()
+        self._quotes = Quotes(b"")
+
+    def changes(self, plain: View, joined: View) -> Iterator[Change]:
+        """Yield what to change.  Raises Refused with a place in `joined`."""
+        text, position = joined.text, 0
+        self._quotes = Quotes(text)
+        while (anchor := _ANCHOR.search(text, position)) is not None:
+            body = self._payload(text, anchor)
+            position = anchor.end()
+            if body is not None:
+                yield from self._blank(joined, *body)
+                position = max(body[1], anchor.end())
+                yield from self._dumps(joined, position)
+        yield from self._tails(plain, joined)
+
+    def _payload(self, text: bytes, anchor: re.Match[bytes]) -> tuple[int, int] | None:
+        """Return where the body of the payload's string stands, None where none is shown."""
+        at = anchor.end()
+        kind = anchor.lastgroup
+        if kind == "like":
+            return _body(text, anchor.start())
+        if kind == "nested":
+            raise Refused(at, "data that quotes a log with a SOL_TLS call")
+        if kind == "resumed":
+            body = _body(text, at)
+            tid = _tid(text, anchor.start())
+            expected = tid in self._waiting
+            self._waiting.discard(tid)
+            return body if expected else None
+        way = _BEHIND_OPTION if kind == "option" else _BEHIND_LEVEL
+        behind = way.match(text, at)
+        if behind is None:
+            self._mention(text, anchor)
+            return None
+        return self._shown(text, anchor, behind.end())
+
+    def _shown(self, text: bytes, anchor: re.Match[bytes], at: int) -> tuple[int, int] | None:
+        if text[at : at + 1] == b'"':
+            return _body(text, at)
+        if text[at : at + 2] == b'\\"':
+            raise Refused(at, "data that quotes a log with a SOL_TLS call")
+        hidden = _NOT_SHOWN.match(text, at)
+        if hidden is None:
+            self._mention(text, anchor)
+        elif hidden[0][:2] in (b"<u", b"<d") and len(self._waiting) < 1 << 20:
+            self._waiting.add(_tid(text, anchor.start()))
+        return None
+
+    def _mention(self, text: bytes, anchor: re.Match[bytes]) -> None:
+        """Pass over words about SOL_TLS; refuse what may be a payload in an unknown form."""
+        stop = _STOP.search(text, anchor.end())
+        rest = text[anchor.end() : stop.start() if stop else len(text)]
+        if self._quotes.is_open(anchor.start()):
+            rest = rest.partition(b'"')[0].replace(b"\\n", b"")
+            if b"\\" in rest:
+                raise Refused(anchor.start(), "data that mentions SOL_TLS and goes on with escapes")
+        elif _SECRETIVE.search(rest) is not None:
+            raise Refused(anchor.start(), "a SOL_TLS call whose payload cannot be read")
+
+    def _blank(self, view: View, start: int, end: int) -> Iterator[Change]:
+        """Replace all but version and cipher."""
+        body = view.text[start:end]
+        if _WORDS.fullmatch(body):
+            return
+        first = strings.after(body, KEPT)
+        secret = body[first:]
+        if not is_key_material(strings.decoded(secret)):
+            return
+        self._counts.keys += 1
+        self._counts.key_bytes += len(strings.TOKEN.findall(secret))
+        yield from replaced(view, start + first, end)
+
+    def _dumps(self, view: View, position: int) -> Iterator[Change]:
+        """Blank the lines of -e read= and -e write= behind a call."""
+        kept = KEPT
+        end = view.text.find(b"\n", position)
+        while end >= 0 and (line := _DUMP_LINE.match(view.text, end + 1)) is not None:
+            yield from dump_filled(view, line, kept)
+            self._counts.dumps += 1
+            kept, end = 0, line.end() - 1
+
+    def _tails(self, plain: View, joined: View) -> Iterator[Change]:
+        """Blank what may be the rest of a payload in a line that lost its beginning."""
+        if b'"' not in plain.text:
+            return
+        for tail in _TAIL.finditer(plain.text):
+            if _is_open(plain.text, tail.start()) or strings.is_filler(tail[1]):
+                continue
+            self._counts.fragments += 1
+            yield from replaced(plain, *tail.span(1))
+
+
+def replaced(view: View, start: int, end: int) -> Iterator[Change]:
+    """Replace each byte of a string's body by the filler, where the log shows it."""
+    spots = list(view.ranges(start, end))
+    if len(spots) == 1:
+        yield Change(*spots[0], strings.filled(view.text[start:end]))
+        return
+    for token in strings.TOKEN.finditer(view.text, start, end):
+        for change in view.edit(*token.span(), strings.filled(token[0])):
+            yield Change(*change)
+
+
+def dump_filled(view: View, line: re.Match[bytes], kept: int = 0) -> Iterator[Change]:
+    """Replace the bytes of a dump's line, on both sides, but for the first `kept`."""
+    pairs = list(re.finditer(rb"[0-9a-f]{2}", line[1]))[kept:]
+    for pair in pairs:
+        at = line.start(1) + pair.start()
+        for change in view.edit(at, at + 2, b"%02x" % strings.FILLER[0]):
+            yield Change(*change)
+    count = len(pairs)
+    if count:
+        start = line.start(2) + kept
+        for change in view.edit(start, start + count, strings.FILLER * count):
+            yield Change(*change)
+
+
+def _body(text: bytes, quote: int) -> tuple[int, int]:
+    match = strings.BODY.match(text, quote + 1)
+    assert match is not None  # it matches nothing at all, too
+    if match.end(1) - match.start(1) > strings.LONGEST:
+        raise Refused(quote, "a payload that is too long for a crypto_info")
+    return match.span(1)
+
+
+def _tid(text: bytes, at: int) -> bytes:
+    start = text.rfind(b"\n", max(at - _REACH, 0), at) + 1
+    match = _TID.match(text, start)
+    return (match[1] or match[2]) if match else b""
+
+
+class Quotes:
+    """Tells whether a place is inside a string of its line; asked in ascending order."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._done = 0
+        self._odd = False
+
+    def is_open(self, at: int) -> bool:
+        start = self._text.rfind(b"\n", self._done, at) + 1
+        if start:
+            self._done, self._odd = start, False
+        if at > self._done:
+            self._odd ^= _quotes(self._text[self._done : at]) % 2 == 1
+            self._done = at
+        return self._odd
+
+
+def _is_open(text: bytes, at: int) -> bool:
+    """Tell whether a string goes on over a wrap into the line at `at`."""
+    before = max(at - _REACH, 0)
+    starts = [record.start() for record in _RECORD.finditer(text, before, at)]
+    return bool(starts) and _quotes(text[starts[-1] : at]) % 2 == 1
+
+
+def _quotes(part: bytes) -> int:
+    return _ESCAPED.sub(b"", part).count(b'"')
