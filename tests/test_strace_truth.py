@@ -4,6 +4,7 @@ form."""
 import gzip
 import json
 import lzma
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,12 @@ MENDED = FIXTURES / "seeds" / "haproxy-3.4-mail.strace"
 def test_a_compressed_log_is_told_by_its_content(suffix: str, tmp_path: Path) -> None:
     entry = next(e for e in INDEX if e["name"] == "haproxy-before-local")
     raw = (FIXTURES / entry["name"] / "trace").read_bytes()
-    packed = {
+    packers: dict[str, Callable[[bytes], bytes]] = {
         "gz": gzip.compress,
         "xz": lzma.compress,
         "zst": zstandard.ZstdCompressor().compress,
-    }[suffix](raw)
+    }
+    packed = packers[suffix](raw)
     log = tmp_path / "log"  # no suffix at all
     log.write_bytes(packed)
     assert not _differs(analyse([str(log)]), entry["truth"])
