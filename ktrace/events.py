@@ -9,7 +9,7 @@ crypto_info and drop the rest.
 """
 
 import enum
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -26,19 +26,7 @@ Family = Literal[
     "io",
     "process",
 ]
-FAMILIES: tuple[Family, ...] = (
-    "socket",
-    "connect",
-    "accept",
-    "listen",
-    "setsockopt",
-    "getsockopt",
-    "close",
-    "dup",
-    "wait",
-    "io",
-    "process",
-)
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 class Phase(enum.IntEnum):
