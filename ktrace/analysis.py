@@ -1,6 +1,8 @@
 """The pipeline on one screen: sources, sequencer, verdicts, rules, report."""
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, Protocol
 
 import msgspec
@@ -120,6 +122,22 @@ def analyse(paths: Sequence[str], options: Options | None = None) -> Report:
     Raises KtraceError when a file cannot be read or is no trace.
     """
     options = options or Options()
+    with _few_collections():
+        return _analyse(paths, options)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the garbage collector, which looks for cycles, run rarely: an analysis makes none."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def _analyse(paths: Sequence[str], options: Options) -> Report:
     analysis = Analysis(options)
     if any(is_capture(path) for path in paths):
         capture = open_capture(paths)

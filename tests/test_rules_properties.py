@@ -2,12 +2,16 @@
 
 from typing import Any, get_args
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktrace.findings import Ordering, Outcome
 from ktrace.reporters import REPORTERS, text
 from ktrace.reporters.layout import width_of
+from ktrace.rules.base import ConnectionRule
+from ktrace.rules.folder import is_flawless
+from ktrace.rules.registry import RULES
 from ktrace.timelines import Judged, Limit
 from tests.judged import ALL, Socket, report, trace_facts
 from tests.schema import check_report
@@ -73,6 +77,20 @@ def test_findings_keep_their_promises(judged: tuple[Judged, ...], shuffler: Any)
     shuffler.shuffle(shuffled)
     assert report(shuffled).findings == built.findings
     assert report(shuffled).summary == built.summary
+
+
+@settings(max_examples=200, deadline=None)
+@given(connections(1), st.lists(st.sampled_from(["ulp", "tx", "rx"]), max_size=4))
+def test_no_rule_has_anything_to_say_of_a_flawless_connection(one: Judged, made: list[str]) -> None:
+    socket = Socket(1)
+    for call in made:
+        socket.ulp("ok") if call == "ulp" else socket.key(call, "ok", 0x0304, 51, 40)
+    for judged in (one, socket.judged("offloaded", "safe" if "ulp" in made else None)):
+        if judged.connection.has_ktls and is_flawless(judged.connection):
+            facts = msgspec.structs.replace(judged.facts, missing=(), limits=())
+            unlimited = msgspec.structs.replace(judged, facts=facts)
+            rules = [rule for rule in RULES if isinstance(rule, ConnectionRule)]
+            assert not [hit for rule in rules for hit in rule.hits(unlimited)]
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ktrace.findings import Basis, EvidenceRow, Finding, Summary
+from ktrace.findings import Basis, Connection, EvidenceRow, Finding, Summary
 from ktrace.rules.base import ConnectionRule, TraceRule, Words, fingerprint
+from ktrace.rules.calls import OK
 from ktrace.rules.evidence import evidence_rows
 from ktrace.rules.fold import RANK, Fold, Hit
 from ktrace.rules.registry import RULES
@@ -14,6 +15,7 @@ from ktrace.timelines import Judged, TraceFacts
 
 MOST_CAUSES = 16  # of one rule; a trace is untrusted, and its causes must not fill the memory
 _OTHER_CAUSES = ("other causes",)
+_TAKEN = {OK, "EEXIST"}  # of the ULP on an offloaded connection: it was set, now or before
 _TRUST_FIRST = ("KT901", "KT902")  # what limits every verdict stands before other warnings
 
 
@@ -26,7 +28,8 @@ class FindingFolder:
 
     def add(self, judged: Judged) -> None:
         """Look at a connection that has ended."""
-        if not (judged.connection.has_ktls or judged.facts.missing or judged.facts.limits):
+        limited = judged.facts.missing or judged.facts.limits
+        if not limited and is_flawless(judged.connection):
             return
         for rule in self._rules:
             for hit in _by_cause(rule.hits(judged)):
@@ -53,6 +56,16 @@ class FindingFolder:
                 finding = None if folds else rule.without_hits(trace)
             if finding is not None:
                 yield finding
+
+
+def is_flawless(connection: Connection) -> bool:
+    """Tell a connection that no rule has anything to say of: no kTLS call, or all went well."""
+    if not connection.has_ktls:
+        return True
+    if connection.outcome != "offloaded" or connection.ordering not in (None, "safe"):
+        return False
+    answers = {attempt.result for attempt in connection.ulp}
+    return answers <= _TAKEN and {key.result for key in connection.tx + connection.rx} == {OK}
 
 
 def _by_cause(hits: Iterator[Hit]) -> list[Hit]:

@@ -1,6 +1,7 @@
 """One trace: its files, scanned by one process or several, and what it covers."""
 
 import itertools
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,9 +28,13 @@ class Coverage:
         self._account = account
         self._entry = entry
         self._ahead: dict[Family, bool | None] = {}
+        self._seen: set[Family] = set()
 
     def has(self, family: Family) -> bool | None:
+        if family in self._seen:
+            return True
         if family in self._account.covered:
+            self._seen.add(family)
             return True
         if self._account.complete:
             return False
@@ -207,6 +212,7 @@ def _first_line(entry: files.Input) -> str:
     return f", got '{shown}'"
 
 
+MAX_JOBS = 16  # processes that scan; more than there are CPUs only wait for each other
 LOOKED_AT = 16  # blocks (8 MB) that are searched for calls that no filter lets through
 
 
@@ -214,6 +220,7 @@ def _scanned(
     chunks: Iterator[bytes], work: Callable[..., scan.Block], jobs: int
 ) -> Iterator[tuple[bytes, scan.Block]]:
     """Scan blocks here, or in `jobs` processes; the order, and so the result, is the same."""
+    jobs = min(jobs, os.cpu_count() or 1, MAX_JOBS)
     if jobs <= 1:
         for number, data in enumerate(chunks):
             yield data, work(data, look=number < LOOKED_AT)
