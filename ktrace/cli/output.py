@@ -56,6 +56,11 @@ class Output:
         """Say whether connections are printed while the work goes on."""
         return self.form == "ndjson" and not self.wanted
 
+    @property
+    def listener(self) -> Callable[[Judged], None] | None:
+        """Return what takes each connection, None where only the counts are shown."""
+        return self.on_connection if self.streams or self.wanted or self.keep != "none" else None
+
     def on_connection(self, judged: Judged) -> None:
         """Take a connection that has ended: print it, remember it, or count its memory."""
         connection = judged.connection

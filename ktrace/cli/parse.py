@@ -23,7 +23,7 @@ def command(logs: tuple[str, ...], output: Output, jobs: int) -> None:
     """Analyse strace logs and ktrace captures: print a summary and what is wrong.
 
     LOG may be plain or compressed (.gz, .zst, .xz), "-" for standard input, or the name of a
-    `strace -ff` family; several logs are read as one trace.
+    `strace -ff` family; several logs are traces of their own.
 
     \b
       ktrace parse strace.log
@@ -34,7 +34,7 @@ def command(logs: tuple[str, ...], output: Output, jobs: int) -> None:
     output.refuse_to_overwrite(logs)
     with Progress("reading", wanted=not output.streams) as progress:
         options = Options(
-            keep=output.keep, jobs=jobs, on_connection=output.on_connection, progress=progress
+            keep=output.keep, jobs=jobs, on_connection=output.listener, progress=progress
         )
         report = analyse(logs, options)
     output.write(report)

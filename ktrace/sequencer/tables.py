@@ -33,12 +33,16 @@ class Epoll:
     def add(self, socket: Tracked, data: int | None, events: int | None) -> None:
         self.remove(socket)
         self.by_socket[socket] = (data, events)
+        socket.epolls.append(self)
         if data is not None:
             self.by_data.setdefault(data, []).append(socket)
 
     def remove(self, socket: Tracked) -> None:
         known = self.by_socket.pop(socket, None)
-        if known is None or known[0] is None:
+        if known is None:
+            return
+        socket.epolls.remove(self)
+        if known[0] is None:
             return
         sharing = self.by_data.get(known[0], [])
         if socket in sharing:

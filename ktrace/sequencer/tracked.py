@@ -1,7 +1,7 @@
 """A TCP socket while the trace goes on: what is known of it so far."""
 
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ktrace.events import Endpoint, Event, FdNote, KeyDetail
 from ktrace.timelines import Limit, Place
@@ -46,6 +46,12 @@ class Install(NamedTuple):
     result: str | None
 
 
+class Watcher(Protocol):
+    """An epoll instance, as a socket knows it."""
+
+    def remove(self, socket: "Tracked") -> None: ...
+
+
 class Tracked:
     """One TCP socket, from the call that made it to its last close.  Mutable, private to the
     sequencer.
@@ -64,6 +70,7 @@ class Tracked:
         "data_calls",
         "dropped",
         "ended",
+        "epolls",
         "established_ns",
         "failure",
         "family",
@@ -114,6 +121,7 @@ class Tracked:
         self.inode: int | None = None
         self.sock: int | None = None
         self.refs = 0
+        self.epolls: list[Watcher] = []  # where it is registered: the kernel forgets it at the end
         self.queued = True  # in the line for an id
         self.inside = 0  # calls that have begun and not returned: they keep the socket alive
         self.is_tcp = True

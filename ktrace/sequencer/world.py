@@ -171,6 +171,8 @@ class World:
         tracked.ended = True
         self.in_flight.pop(tracked.number, None)
         self.settle(tracked)
+        for epoll in list(tracked.epolls):
+            epoll.remove(tracked)
         if tracked.sock is not None and self.by_sock.get(tracked.sock) is tracked:
             del self.by_sock[tracked.sock]
         if tracked.id_number:

@@ -19,6 +19,7 @@ _DATA_FD = re.compile(rb"\d+")
 _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$")
 _WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
 _SPECIAL = (*scan.SPECIAL_DATA, *scan.RAW_SPECIAL_DATA)
+MAX_KNOWN = 4096  # descriptors remembered: more would keep ended sockets in memory
 _ZERO_OR_FAILS = (Kind.ULP, Kind.KEY)
 
 
@@ -233,7 +234,7 @@ class Reader:
         consumer, known = self._consumer, self._known
         if consumer is None:
             return None
-        if consumer.generation != self._generation:
+        if consumer.generation != self._generation or len(known) > MAX_KNOWN:
             known.clear()
             self._generation = consumer.generation
         found = []
@@ -315,6 +316,10 @@ class Reader:
                 if part.name and (whole is None or not lines.is_glued(whole.args)):
                     part.line = row.line
                     yield from self._row(msgspec.structs.replace(part, passed=row.passed))
+                elif part.name:
+                    self._account.not_read(
+                        self._source, self._base + row.line + 1, "several records on one line"
+                    )
 
     def _begin(self, row: scan.Row, tid: int, text: str) -> Iterator[Event]:
         args = lines.unfinished(text)

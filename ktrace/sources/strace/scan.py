@@ -32,12 +32,17 @@ _UNNEEDED_CALL = (
 )
 _NO_CALL = rf"{grammar.STACK_LINE}\n|{grammar.MESSAGE}\n|[ \t\r]*\n"
 _UNNEEDED = rf"(?:{grammar.PLAIN_HEAD}(?:{_UNNEEDED_CALL})|{_NO_CALL})"
+_INPUT_WAIT = (
+    rf"epoll_p?wait2?\(\d+(?:<[^>\n]*>)?, (?:{_INPUT}| <unfinished \.\.\.>\n)"
+    rf"|<\.\.\. epoll_p?wait2? resumed>{_INPUT}"
+)
 _QUIET = (
     rf"(?:{grammar.PLAIN_HEAD}(?:(?:{_DATA})\(\d(?:{_MOVED}|{_BEGINS})"
-    rf"|epoll_p?wait2?\(\d+(?:<[^>\n]*>)?, (?:{_INPUT}| <unfinished \.\.\.>\n)"
-    rf"|<\.\.\. (?:(?:{_DATA}) resumed>{_MOVED}|epoll_p?wait2? resumed>{_INPUT})"
+    rf"|<\.\.\. (?:{_DATA}) resumed>{_MOVED}|{_INPUT_WAIT}"
     rf"|{_UNNEEDED_CALL})|{_NO_CALL})"
 )
+# a quiet part again, this time with its data calls
+_QUIET_BUT_DATA = rf"(?:{grammar.PLAIN_HEAD}(?:{_INPUT_WAIT}|{_UNNEEDED_CALL})|{_NO_CALL})"
 
 
 def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
@@ -51,6 +56,7 @@ def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
 
 _BLOCK = _block_pattern(_QUIET)
 _CAREFUL_BLOCK = _block_pattern(_UNNEEDED)
+_DATA_BLOCK = _block_pattern(_QUIET_BUT_DATA)
 # what a data call of these does is more than moving data
 SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN")
 RAW_SPECIAL_DATA = (b"cmsg_level=0x1,", b"0x20000000")
@@ -179,9 +185,9 @@ def data_calls(data: bytes, quiet: tuple[int, int]) -> list[tuple[bytes, bytes, 
 
 
 def careful_rows(data: bytes, row: Row) -> list[Row]:
-    """Return every data and wait call of the swallowed part before `row`, one row each."""
+    """Return every data call of the swallowed part before `row`, one row each."""
     part = data[row.quiet[0] : row.quiet[1]]
-    block = _clean_rows(part, _CAREFUL_BLOCK, False)
+    block = _clean_rows(part, _DATA_BLOCK, False)
     rows = block.rows if block is not None else []
     return [
         msgspec.structs.replace(inner, line=row.quiet_line + inner.line)
