@@ -9,7 +9,7 @@ from ktrace.scrub.addresses import Mapper
 from ktrace.scrub.keys import HELP, KeyFinder
 from ktrace.scrub.options import Change, Counts, Refused, Wanted
 from ktrace.scrub.proof import Proof
-from ktrace.scrub.view import is_quoted_printable, views
+from ktrace.scrub.view import has_record, is_quoted_printable, views
 from ktrace.sources.strace import files, scan
 from ktrace.sources.strace.reader import Account
 
@@ -21,6 +21,7 @@ class Scrubber:
 
     def __init__(self, wanted: Wanted) -> None:
         self.counts = Counts()
+        self.records = False  # whether anything was a record of strace
         self._wanted = wanted
         self._mapper = Mapper(self.counts)
 
@@ -44,6 +45,7 @@ class Scrubber:
             _, joined = views(raw, quoted_printable)
             raw = changed(raw, list(payload.changes(joined, self.counts)))
         plain, joined = views(raw, quoted_printable)
+        self.records = self.records or has_record(plain)
         try:
             changes = list(finder.changes(plain, joined))
         except Refused as refused:

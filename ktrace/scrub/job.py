@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple, cast
 from ktrace.errors import KtraceError
 from ktrace.scrub.blocks import Scrubber
 from ktrace.scrub.options import Counts, Wanted
-from ktrace.scrub.proof import require_trace
+from ktrace.scrub.proof import no_trace, require_trace
 from ktrace.sources.strace import files
 from ktrace.sources.strace.compressed import compression
 from ktrace.sources.strace.reader import Account
@@ -30,6 +30,10 @@ class Task(NamedTuple):
 
     source: str
     target: str
+
+    @property
+    def in_place(self) -> bool:
+        return self.source == self.target != "-"
 
 
 def plan(logs: Sequence[str], out: str | None, force: bool) -> list[list[Task]]:
@@ -116,6 +120,8 @@ def run(traces: list[list[Task]], wanted: Wanted, progress: Progress) -> Counts:
                     ):
                         file.write(block)
             require_trace(tasks[0].source, account)
+        if not scrubber.records:
+            raise no_trace(traces[0][0].source)
         drafts.publish()
     return scrubber.counts
 
@@ -139,7 +145,7 @@ class _Drafts:
         # "x" follows no link that somebody laid here
         with draft.open("xb") as raw:
             self._waiting.append((draft, task))
-            if task.source == task.target:
+            if task.in_place:
                 os.fchmod(raw.fileno(), stat.S_IMODE(os.stat(task.source).st_mode))
             try:
                 with _compressed(raw, _compression(task)) as file:
@@ -182,7 +188,7 @@ def _copy_out(draft: Path, target: str) -> None:
 
 def _compression(task: Task) -> str:
     """Return how to write: as the name of the target says; in place as it was."""
-    if task.source == task.target:
+    if task.in_place:
         with open(task.source, "rb") as file:
             return compression(file.read(6))
     suffix = os.path.splitext(task.target)[1]

@@ -11,7 +11,7 @@ from ktrace.sources.strace.calls import is_key_material
 KEPT = 4  # bytes of crypto_info that are no secret: version and cipher
 _NUMBER = rb"(?:0x0*11a|0*282|0+432)\b"
 _ANCHOR = re.compile(
-    rb"\b(?P<level>SOL_TLS)\b|(?P<option>\bTLS_[TR]X\b)"
+    rb"(?P<message>cmsg_level=[^,\n]{0,40})|\b(?P<level>SOL_TLS)\b|(?P<option>\bTLS_[TR]X\b)"
     rb"|sockopt ?\((?:sockfd=|fd=)?[^,\"<\n]{0,40}(?:<(?:->|[^<>\n]){0,300}>)? ?, ?(?:level=)?"
     rb"(?P<number>"
     + _NUMBER
@@ -36,10 +36,15 @@ _TID = re.compile(rb"[ >]*(?:\[pid +(\d+)|(\d{1,8})[ <])")
 # the end of a setsockopt() whose beginning was cut off, key bytes and all
 _TAIL = re.compile(
     rf"^(?!{START}){JUNK}".encode()
-    + rb"([^\"\n]{1,4096})\"(?:\.\.\.)?, \[?\d+\]?\) *= (?:0|-1 E[A-Z])",
+    + rb"(\"?(?:[^\"\\\n]|\\[^\n]){1,4096}+)\"(?:\.\.\.)?, \[?\d+\]?\) *= (?:0|-1 E[A-Z])",
     re.M,
 )
-_DUMP_LINE = re.compile(DUMP.encode() + rb"([0-9a-f ]{1,50}?)  ?([^\n]{1,16}) *\|?(?:\n|\Z)")
+# a line of -e read= and -e write=, in strace's columns or squeezed by somebody
+DUMP_LINE = (
+    DUMP + r"(?:(?P<hex>[0-9a-f ]{49}) (?P<text>[^\n]{1,16}) *\|?$"
+    r"|(?P<loose>(?:[0-9a-f]{2} {1,2}){1,16})(?P<rest>[^\n]*)$)"
+)
+_DUMP_LINE = re.compile(DUMP_LINE.encode(), re.M)
 _REACH = 1 << 13  # how far a line is looked back for its head
 _STOP = re.compile(rb"\n|SOL_TLS|TLS_[TR]X", re.I)
 _ESCAPED = re.compile(rb"\\.", re.S)
@@ -73,6 +78,8 @@ class KeyFinder:
         kind = anchor.lastgroup
         if kind == "like":
             return _body(text, anchor.start())
+        if kind == "message":
+            return None  # the type of a TLS record beside its data
         if kind == "nested":
             raise Refused(at, "data that quotes a log with a SOL_TLS call")
         if kind == "resumed":
@@ -131,7 +138,7 @@ class KeyFinder:
         while end >= 0 and (line := _DUMP_LINE.match(view.text, end + 1)) is not None:
             yield from dump_filled(view, line, kept)
             self._counts.dumps += 1
-            kept, end = 0, line.end() - 1
+            kept, end = 0, line.end()
 
     def _tails(self, plain: View, joined: View) -> Iterator[Change]:
         """Blank what may be the rest of a payload in a line that lost its beginning."""
@@ -151,22 +158,27 @@ def replaced(view: View, start: int, end: int) -> Iterator[Change]:
         yield Change(*spots[0], strings.filled(view.text[start:end]))
         return
     for token in strings.TOKEN.finditer(view.text, start, end):
-        for change in view.edit(*token.span(), strings.filled(token[0])):
-            yield Change(*change)
+        yield from _edited(view, *token.span(), strings.filled(token[0]))
 
 
 def dump_filled(view: View, line: re.Match[bytes], kept: int = 0) -> Iterator[Change]:
     """Replace the bytes of a dump's line, on both sides, but for the first `kept`."""
-    pairs = list(re.finditer(rb"[0-9a-f]{2}", line[1]))[kept:]
-    for pair in pairs:
-        at = line.start(1) + pair.start()
-        for change in view.edit(at, at + 2, b"%02x" % strings.FILLER[0]):
-            yield Change(*change)
-    count = len(pairs)
-    if count:
-        start = line.start(2) + kept
-        for change in view.edit(start, start + count, strings.FILLER * count):
-            yield Change(*change)
+    columns, text = ("hex", "text") if line["hex"] else ("loose", "rest")
+    pairs = [pair.start() for pair in re.finditer(rb"[0-9a-f]{2}", line[columns])][kept:]
+    shown = range(line.start(text) + kept, line.start(text) + kept + len(pairs))
+    if columns == "loose":
+        shown = range(line.start(text), line.end(text))
+    for at in pairs:
+        at += line.start(columns)
+        yield from _edited(view, at, at + 2, b"%02x" % strings.FILLER[0])
+    for at in shown:
+        if view.text[at : at + 1] not in b" |":
+            yield from _edited(view, at, at + 1, strings.FILLER)
+
+
+def _edited(view: View, start: int, end: int, new: bytes) -> Iterator[Change]:
+    for change in view.edit(start, end, new):
+        yield Change(*change)
 
 
 def _body(text: bytes, quote: int) -> tuple[int, int]:

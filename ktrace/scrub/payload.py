@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 
 from ktrace.scrub import strings
-from ktrace.scrub.keys import dump_filled, replaced
+from ktrace.scrub.keys import DUMP_LINE, dump_filled, replaced
 from ktrace.scrub.options import Change, Counts
-from ktrace.scrub.view import DUMP, View
+from ktrace.scrub.view import View
 
 _READS = "read|pread64|recv|recvfrom|getrandom"
 _WRITES = "write|pwrite64|send|sendto"
@@ -17,11 +17,9 @@ _BEFORE = (
     rf"|<\.\.\. (?:{_READS}) resumed>,? *(?:[a-z]+=)?|\biov_base=|[\[ ]\{{"
     r"|ALG_SET_KEY[^,\"\n]{0,40}, *"
 )
-_DUMP_LINE = rf"{DUMP}([0-9a-f ]{{1,50}}?)  ?([^\n]{{1,16}}) *\|?$"
 _DATA = re.compile(
-    rf"(?:{_BEFORE})(?=\")|(?P<exec>\bexecve(?:at)?\()|(?P<dump>^{_DUMP_LINE})".encode(), re.M
+    rf"(?:{_BEFORE})(?=\")|(?P<exec>\bexecve(?:at)?\()|(?P<dump>^{DUMP_LINE})".encode(), re.M
 )
-_LINE = re.compile(_DUMP_LINE.encode(), re.M)
 _IN_EXEC = re.compile(rb"\"(?:[^\"\\\n]|\\[^\n])*+\"?|[\[\]\n]|\) *=")
 
 
@@ -32,7 +30,7 @@ def changes(view: View, counts: Counts) -> Iterator[Change]:
         position = found.end()
         if found["dump"]:
             counts.dumps += 1
-            yield from _dump(view, found)
+            yield from dump_filled(view, found)
         elif found["exec"]:
             yield from _arguments(view, position, counts)
         else:
@@ -61,9 +59,3 @@ def _arguments(view: View, position: int, counts: Counts) -> Iterator[Change]:
         elif depth > 0:
             end = token.end() - (len(token[0]) > 1 and token[0].endswith(b'"'))
             yield from _string(view, token.start() + 1, end, counts)
-
-
-def _dump(view: View, found: re.Match[bytes]) -> Iterator[Change]:
-    line = _LINE.match(view.text, found.start())
-    if line is not None:
-        yield from dump_filled(view, line)

@@ -58,6 +58,9 @@ def require_trace(name: str, account: Account) -> None:
     if account.events == 0 and (
         account.records < 1 or account.not_understood > 4 * account.records
     ):
-        raise KtraceError(
-            "no-trace", f"{name}: not an strace log, so it cannot be scrubbed", files.RECORD_HELP
-        )
+        raise no_trace(name)
+
+
+def no_trace(name: str) -> KtraceError:
+    message = f"{name}: not an strace log, so it cannot be scrubbed"
+    return KtraceError("no-trace", message, files.RECORD_HELP)

@@ -20,7 +20,7 @@ _NOISE = re.compile(
 )
 _MARKS = (b"\x1b", b"<", b"&", b"\xc2", b"\xe2\x80", b"\xef\xbb\xbf", b"\r", b"\0")
 _QUOTED_PRINTABLE = re.compile(rb"=\r?\n|=([0-9A-F]{2})")
-_IS_QUOTED_PRINTABLE = re.compile(rb"\)[ \t]*=3D[ =]")
+_IS_QUOTED_PRINTABLE = re.compile(rb"\)(?:[ \t]|=20|=\r?\n)*=3D|=\r?\n")
 _LONE_BLANK = re.compile(rb"\xa0")
 _BECOMES = {
     b"\xc2\xa0": b" ",
@@ -38,7 +38,9 @@ _BECOMES = {
 JUNK = r"[ \t]*(?:>[ \t]?)*+(?:(?:[#$%*;]|//|\||\d{1,6}[:.)])[ \t]+)?"
 _HEADED = rf"{grammar.PLAIN_HEAD}(?:[a-z_][a-z0-9_]{{2,40}}\(|--- |\+\+\+ |<\.\.\. \w+ resumed)"
 DUMP = r" ?\| [0-9a-f]{5,8}  "
-START = rf"{JUNK}(?!(?:{grammar.NO_CALL})\()(?:{_HEADED}|{DUMP})"
+_STACK = r" *> [^\n]*\[0x[0-9a-f]+\]"
+START = rf"(?:{_STACK}|{JUNK}(?!(?:{grammar.NO_CALL})\()(?:{_HEADED}|{DUMP}))"
+_RECORD = re.compile(rf"^{START}".encode(), re.M)
 _WRAP = re.compile(
     (
         r"(?:strace: Process \d{1,8} attached|\[ Process \d{1,8} attached \])?"
@@ -134,6 +136,11 @@ def views(raw: bytes, quoted_printable: bool) -> tuple[View, View]:
     if b"\xa0" in view.text:
         view = view.without(_LONE_BLANK, lambda found: b" ")
     return view, view.without(_WRAP, lambda found: b"")
+
+
+def has_record(view: View) -> bool:
+    """Tell whether anything in a view looks like strace's."""
+    return _RECORD.search(view.text) is not None
 
 
 def is_quoted_printable(raw: bytes) -> bool:
