@@ -25,6 +25,7 @@ class Options(msgspec.Struct, frozen=True):
     """How to analyse.
 
     `keep`: which connections stay in the report; `on_connection` is called with each when it ends.
+    Without `timelines` a connection that no finding shows has none, which is much faster.
     `progress(done, total)` counts bytes read; `total` is None for pipes.  `jobs` is the number of
     processes that scan; it changes no result.
     """
@@ -32,6 +33,7 @@ class Options(msgspec.Struct, frozen=True):
     keep: Literal["all", "ktls", "none"] = "all"
     jobs: int = 1
     on_connection: Callable[[Judged], None] | None = None
+    timelines: bool = True
     progress: Callable[[int, int | None], None] | None = None
 
 
@@ -56,7 +58,8 @@ class Analysis:
         self._deferred: list[Tracked] = []
         self._coverage: Covering | None = None
         self._next_id = 1
-        self._detailed = options.keep != "none" or options.on_connection is not None
+        looked_at = options.keep != "none" or options.on_connection is not None
+        self._detailed = options.timelines and looked_at
 
     def run(
         self, events: Iterator[Event], coverage: Covering, consumed_by: Callable[[Sequencer], None]

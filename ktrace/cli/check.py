@@ -102,6 +102,7 @@ def _read(paths: Sequence[str], jobs: int, whole: bool, label: str) -> Run:
             keep="ktls" if whole else "none",
             jobs=jobs,
             on_connection=on_connection,
+            timelines=whole,
             progress=progress,
         )
         report = analyse(paths, options)
