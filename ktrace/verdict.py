@@ -43,7 +43,7 @@ def order_of(connection: Tracked, attempt: Attempt, covers: Covers) -> Ordering 
         return "unknown" if attempt.limits or missing_proofs(covers) else "unordered"
     if attempt.order == "unconnected":
         # a socket that takes the ULP was connected by a call that the trace does not show
-        hidden = attempt.result == "ok" or not (covers("connect") or connection.listening)
+        hidden = attempt.result == "ok" or not (connection.listening or covers("connect"))
         return "unknown" if hidden else "unconnected"
     return "unknown"
 

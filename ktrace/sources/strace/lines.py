@@ -67,7 +67,7 @@ class Outcome(NamedTuple):
 _WHOLE = re.compile(
     r"(?P<args>.*)\)\s*=\s*(?:(?P<hex>0x[0-9a-f]+)|(?P<int>-?\d+)|(?P<none>\?))"
     r"(?:<(?P<note>(?:->|[^<>])*)>)?"
-    r"(?:\s+(?:(?P<errno>E[A-Z0-9]+)\b|\(errno (?P<number>\d+)\)))?(?P<suffix>.*)",
+    r"(?:\s+(?:(?P<errno>E[A-Z0-9]+)\b|(?:\(errno |ERRNO_)(?P<number>\d+)\b\)?))?(?P<suffix>.*)",
     re.S,
 )
 _DURATION = re.compile(r"<(\d+)\.(\d+)>\s*$")

@@ -35,6 +35,9 @@ _ENTITY = re.compile(
     r"&(?:quot|gt|lt|amp|nbsp|apos|hellip|ldquo|rdquo|#\d{1,7}|#x[0-9a-fA-F]{1,6});"
 )
 _PROMPT = re.compile(r"^\s*(?:(?:>\s?)+|[#$%*;]\s+|//+\s*|\|\s?|-\s+(?=\S)|\w+@\S+[#$]\s+)+")
+# a line of quoted-printable that goes on; a mailer's wrap has a blank before the sign
+_SOFT_BREAK = re.compile(r"(?=.{60,76}$).*[^ ]=")
+_EMPTY = re.compile(r"[\s>|#$*]*(?://+)?\s*")  # nothing, or quote marks and prompts alone
 _NUMBER = re.compile(r"^\s*\d{1,8}(?:\s*[:|│.)]\s*|\t+|\s+)")
 _SPACES = str.maketrans(
     {
@@ -66,11 +69,13 @@ _GLUE = re.compile(
     r"((?:\)\s*= (?:-1 E[A-Z0-9]+|-?\d+|\?|0x[0-9a-f]+)(?:<(?:->|[^<>])*>)?"
     r"(?: E[A-Z]+)?(?: \([^()\n]*\))*(?: <\d+\.\d+>)?"
     r"|<unfinished \.\.\.>|\+\+\+ (?:exited|killed)[^+]*\+\+\+))"
-    rf"\s*(?=(?:\[pid|\d|[a-z<+-]))(?={grammar.PLAIN_HEAD}"
+    rf"\s*(?=[\d\[(a-z<+-])(?={grammar.PLAIN_HEAD}"
     rf"(?:{grammar.CALL_NAME}\(|<\.\.\. \w+ resumed|\+\+\+ |--- SIG))"
 )
 _BARE_FAILURE = re.compile(r"=\s*-1\s*$")
-_GLUED_ZERO = re.compile(rf"(\)\s*= 0)(?=[1-9]\d* +(?:(?:{grammar.TIME}) +)?{grammar.CALL_NAME}\()")
+_GLUED_ZERO = re.compile(
+    rf"(\)\s*= 0)(?=[1-9]\d*(?:\.\d+|<[^>\n]*>)? +{grammar.PLAIN_TIME}{grammar.CALL_NAME}\()"
+)
 
 
 class Assembler:
@@ -96,7 +101,7 @@ class Assembler:
         soft = ""
         for number, raw in enumerate(raw_lines):
             self.lines = number + 1
-            text, goes_on = _unquote_printable(soft + _decode(raw))
+            text, goes_on = _unquote_printable(soft, _decode(raw))
             soft = text if goes_on else ""
             if goes_on:
                 continue
@@ -122,7 +127,7 @@ class Assembler:
         return cleaned
 
     def _line(self, number: int, text: str) -> Iterator[Repaired]:
-        if not text.strip():
+        if _EMPTY.fullmatch(text):
             return
         if _STACK.match(text) and self._is_between():
             self._stack.append(text if text.lstrip().startswith(">") else f" > {text.strip()}")
@@ -234,9 +239,14 @@ def _decode(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _unquote_printable(text: str) -> tuple[str, bool]:
-    """Undo quoted-printable: return the text, and whether the next line belongs to it."""
-    if "=3D" not in text and "=20" not in text[-3:]:
+def _unquote_printable(before: str, line: str) -> tuple[str, bool]:
+    """Undo quoted-printable: return the text, and whether the next line belongs to it.
+
+    `before` is what the lines before it, which it continues, held.
+    """
+    text = before + line
+    soft = bool(before) or _SOFT_BREAK.fullmatch(line) is not None
+    if not soft and "=3D" not in text and "=20" not in text[-3:]:
         return text, False
     goes_on = text.endswith("=")
     body = text[:-1] if goes_on else text

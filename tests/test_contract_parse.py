@@ -1,0 +1,103 @@
+"""What the manual promises of `ktrace parse`, one small readable log a promise."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ktrace.analysis import analyse
+from ktrace.findings import Report
+
+SOCKET = "socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 5\n"
+CONNECT = (
+    'connect(5, {sa_family=AF_INET, sin_port=htons(443), sin_addr=inet_addr("10.0.0.1")}, 16)'
+    " = -1 EINPROGRESS (Operation now in progress)\n"
+)
+ULP = "setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4) = 0\n"
+ULP_RACED = ULP.replace("= 0", "= -1 ENOTCONN (Transport endpoint is not connected)")
+WRITABLE = "epoll_wait(3, [{events=EPOLLOUT, data={u32=5, u64=5}}], 8, -1) = 1\n"
+CLOSE = "close(5) = 0\n"
+RACED = SOCKET + CONNECT + ULP_RACED + WRITABLE + CLOSE
+
+
+def _each_line(text: str, before: str, behind: str = "\n") -> str:
+    return "".join(before + line + behind for line in text.splitlines())
+
+
+class Case(NamedTuple):
+    """A log, its connections with kTLS as "role outcome ordering", and its finding codes."""
+
+    log: str
+    connections: list[str]
+    codes: list[str]
+    not_understood: int = 0
+
+
+QUOTED_PRINTABLE = """\
+77 22:16:45 [00007f1122334455] socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, I=
+PPROTO_TCP) =3D 5
+77 22:16:45 [00007f1122334455] connect(5, {sa_family=3DAF_INET, sin_port=3D=
+htons(443), sin_addr=3Dinet_addr("10.0.0.1")}, 16) =3D -1 EINPROGRESS (Oper=
+ation now in progress)
+77 22:16:45 [00007f1122334455] setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4=
+) =3D -1 ENOTCONN (Transport endpoint is not connected)
+77 22:16:45 [00007f1122334455] epoll_wait(3, [{events=3DEPOLLOUT, data=3D{u=
+32=3D5, u64=3D5}}], 8, -1) =3D 1
+"""
+LISTENER = """\
+socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 5
+listen(5, 128) = 0
+setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4) = -1 ENOTCONN (Transport endpoint is not connected)
+close(5) = 0
+"""
+
+CASES = {
+    "an error number without a name": Case(
+        RACED.replace(
+            "ENOTCONN (Transport endpoint is not connected)", "ERRNO_524 (Unknown error 524)"
+        ),
+        ["client fallback raced"],
+        ["KT101"],
+    ),
+    "the order on a listener needs no coverage": Case(
+        LISTENER, ["listener none unconnected"], ["KT103"]
+    ),
+    "blank lines in a quoted mail": Case(
+        _each_line(RACED, "> ", "\n>\n> \n"), ["client fallback raced"], ["KT101"]
+    ),
+    "quoted-printable before the first sign": Case(
+        QUOTED_PRINTABLE, ["client fallback raced"], ["KT101"]
+    ),
+    "two records on a line, with instruction pointers": Case(
+        _each_line(RACED, "[00007f1122334455] ").replace(" = 5\n", " = 5 "),
+        ["client fallback raced"],
+        ["KT101"],
+    ),
+    "two records on a line, with the command": Case(
+        _each_line(RACED.replace(ULP_RACED, ULP), "77<haproxy> ").replace(" = 0\n77", " = 077"),
+        ["client ulp-only unordered"],
+        ["KT102", "KT303"],
+    ),
+    "records that run into each other are counted": Case(
+        RACED.replace(" = 5\n", " = 5;"),
+        ["unknown fallback unknown"],
+        ["KT903"],
+        not_understood=1,
+    ),
+}
+
+
+def parse(tmp_path: Path, text: str) -> Report:
+    log = tmp_path / "log"
+    log.write_text(text, newline="")
+    return analyse([str(log)])
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_log_gives_what_the_manual_says(case: Case, tmp_path: Path) -> None:
+    report = parse(tmp_path, case.log)
+    assert [
+        f"{c.role} {c.outcome} {c.ordering}" for c in report.connections if c.has_ktls
+    ] == case.connections
+    assert sorted(finding.code for finding in report.findings) == case.codes
+    assert report.trace.not_understood == case.not_understood
