@@ -17,6 +17,7 @@ _ANCHOR = re.compile(
     + _NUMBER
     + rb")|(?P<like>\"(?:\\[34]\\(?:00)?3[3-9:]\\0|\\x0[34]\\x03\\x3[3-9a]\\x00))"
     rb"|(?P<resumed><\.\.\. getsockopt resumed> *(?=\"))"
+    rb"|(?P<torn>sockopt ?\((?:[^\"\\<\n]|<(?:->|[^<>\n])*+>)*+\\)"
     rb"|(?P<nested>\\\"\\\\[34]\\\\(?:00)?3)",
     re.I,
 )
@@ -36,7 +37,8 @@ _TID = re.compile(rb"[ >]*(?:\[pid +(\d+)|(\d{1,8})[ <])")
 # the end of a setsockopt() whose beginning was cut off, key bytes and all
 _TAIL = re.compile(
     rf"^(?!{START}){JUNK}".encode()
-    + rb"(\"?(?:[^\"\\\n]|\\[^\n]){1,4096}+)\"(?:\.\.\.)?, \[?\d+\]?\) *= (?:0|-1 E[A-Z])",
+    + rb"(\"?(?:[^\"\\\n]|\\[^\n]){1,4096}+)\""
+    rb"(?:\.\.\.)?, \[?\d+\]?(?:\) *= (?:0|-1 E[A-Z])| *<unf)",
     re.M,
 )
 # a line of -e read= and -e write=, in strace's columns or squeezed by somebody
@@ -80,6 +82,8 @@ class KeyFinder:
             return _body(text, anchor.start())
         if kind == "message":
             return None  # the type of a TLS record beside its data
+        if kind == "torn":
+            raise Refused(anchor.start(), "a torn call that may show key bytes")
         if kind == "nested":
             raise Refused(at, "data that quotes a log with a SOL_TLS call")
         if kind == "resumed":
