@@ -43,18 +43,24 @@ _QUIET = (
 )
 # a quiet part again, this time with its data calls
 _QUIET_BUT_DATA = rf"(?:{grammar.PLAIN_HEAD}(?:{_INPUT_WAIT}|{_UNNEEDED_CALL})|{_NO_CALL})"
+# the commonest of these, as strace -f -ttt -T writes them: tried first, since it never goes back
+_USUAL = (
+    r"\d{1,8}+ ++\d++\.\d{6} (?:(?:re(?:cv(?:msg|from)|adv?)|send(?:to|msg)|writev?)\(\d"
+    r"[^\n]*\) = (?:[1-9]\d*+|-1 EAGAIN \([^\n()]*+\))(?: <\d++\.\d++>)?\n"
+    rf"|epoll_wait\(\d++(?:<[^>\n]*+>)?, {_INPUT}|futex\([^\n]*+\n)"
+)
 
 
 def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
     return re.compile(
         (
-            rf"((?>{swallowed})*+)(?:{grammar.HEAD}(?:(?:({_CORE})|({_DATA}))\("
+            rf"(?>{swallowed})*+()(?:{grammar.HEAD}(?:(?:({_CORE})|({_DATA}))\("
             rf"|<\.\.\. ({_NEEDED}) resumed> ?|(\+\+\+) )([^\n]*)\n|([^\n]*\n)|\Z)"
         ).encode()
     )
 
 
-_BLOCK = _block_pattern(_QUIET)
+_BLOCK = _block_pattern(f"{_USUAL}|{_QUIET}")
 _CAREFUL_BLOCK = _block_pattern(_UNNEEDED)
 _DATA_BLOCK = _block_pattern(_QUIET_BUT_DATA)
 # what a data call of these does is more than moving data
@@ -69,7 +75,7 @@ _DELTA = re.compile(
 _UNFILTERED = re.compile(
     rf"^{grammar.PLAIN_HEAD}(?:mmap|brk|futex|munmap|mprotect|rt_sigaction)\(".encode(), re.M
 )
-_UNFILTERED_HINTS = (b"mmap(", b"brk(", b"futex(", b"rt_sigaction(")
+_UNFILTERED_HINTS = (b"futex(", b"mmap(", b"brk(", b"rt_sigaction(")
 _WAIT_HINTS = (b"epoll_wait(", b"epoll_pwait")
 _WAIT_SEEN = re.compile(rf"^{grammar.PLAIN_HEAD}epoll_p?wait2?\(".encode(), re.M)
 # one match a line, so that the search never tries a position inside one
@@ -205,17 +211,16 @@ def _scan_clean(data: bytes, dialect: Dialect) -> Block | None:
 
 def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Block | None:
     rows: list[Row] = []
-    line = passed = 0
+    line = passed = start = 0
     audit = sum(data.count(name + b"(") for name in _AUDITED)
     for match in pattern.finditer(data):
-        quiet, bpid, bcomm, pid, comm, time, _, core, moved, resumed, gone, rest, odd = (
-            match.groups()
-        )
-        first = line
-        if quiet:
-            line += quiet.count(b"\n")
+        _, bpid, bcomm, pid, comm, time, _, core, moved, resumed, gone, rest, odd = match.groups()
+        first, quiet = line, (start, match.start(1))
+        start = match.end()
+        if quiet[1] > quiet[0]:
+            line += data.count(b"\n", *quiet)
             if relative:
-                passed += sum(map(delta_ns, _DELTA.findall(quiet)))
+                passed += sum(map(delta_ns, _DELTA.findall(data, *quiet)))
         if odd:
             return None
         name = core or moved or resumed or gone or b""
@@ -237,9 +242,9 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
                 name.decode(),
                 rest or b"",
                 moved is not None,
-                _stack_behind(data, match.end()) if name == b"setsockopt" else None,
+                _stack_behind(data, start) if name == b"setsockopt" else None,
                 passed,
-                match.span(1),
+                quiet,
                 first,
             )
         )
