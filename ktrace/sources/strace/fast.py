@@ -7,7 +7,8 @@ for it, or None for any other form; a test holds the two against each other.
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 from ktrace import uapi
 from ktrace.events import (
@@ -27,7 +28,7 @@ from ktrace.events import (
 from ktrace.sources.strace import calls, values
 
 
-class Read(NamedTuple):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """A record read at once: the fields of an event that come from its text."""
 
     kind: Kind
@@ -44,9 +45,7 @@ class Read(NamedTuple):
 Short = Callable[[bytes], Read | None]
 _NOTE = rb"(?:<([^<>\n]*(?:->[^<>\n]*)?)>)?"
 _FD = rb"(\d{1,9})" + _NOTE
-_TAIL = (
-    rb"\) = (?:(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\))(?: <(\d{1,6})\.(\d{6})>)?$"
-)
+_TAIL = rb"\) = (?:(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\))(?: <(\d{1,6}\.\d{6})>)?$"
 _V4 = (
     rb"\{sa_family=AF_INET, sin_port=htons\((\d{1,5})\), sin_addr=inet_addr\(\"([0-9.]{7,15})\"\)\}"
 )
@@ -62,8 +61,8 @@ def _note(raw: bytes | None) -> FdNote | None:
 
 
 @lru_cache(maxsize=64)
-def _errno(raw: bytes | None) -> str | None:
-    return raw.decode() if raw else None
+def _errno(raw: bytes) -> str:
+    return raw.decode()
 
 
 def _read(
@@ -71,19 +70,22 @@ def _read(
     fd: bytes,
     note: bytes | None,
     detail: Detail | None,
-    tail: tuple[bytes | None, ...],
+    result: bytes | None,
+    result_note: bytes | None,
+    errno: bytes | None,
+    seconds: bytes | None,
+    *,
     key_bytes: bool = False,
 ) -> Read:
-    result, result_note, errno, seconds, micros = tail
     return Read(
         kind,
         int(fd),
         _note(note),
         detail,
-        int(result) if result is not None else -1,
-        _errno(errno),
-        _note(result_note),
-        (int(seconds) * 1_000_000 + int(micros or 0)) * 1000 if seconds is not None else None,
+        -1 if result is None else int(result),
+        None if errno is None else _errno(errno),
+        None if result_note is None else _note(result_note),
+        None if seconds is None else int(seconds[:-7] + seconds[-6:]) * 1000,
         key_bytes,
     )
 
@@ -96,7 +98,7 @@ def _close(rest: bytes) -> Read | None:
     if match is None:
         return None
     fd, note, *tail = match.groups()
-    return _read(Kind.CLOSE, fd, note, None, tuple(tail))
+    return _read(Kind.CLOSE, fd, note, None, *tail)
 
 
 _SETSOCKOPT = _pattern(rb", (SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
@@ -123,7 +125,7 @@ def _setsockopt(rest: bytes) -> Read | None:
         return _key(rest)
     fd, note, level, name, value, optlen, *tail = match.groups()
     option = _option(level, name, value, optlen)
-    return None if option is None else _read(option[0], fd, note, option[1], tuple(tail))
+    return None if option is None else _read(option[0], fd, note, option[1], *tail)
 
 
 def _key(rest: bytes) -> Read | None:
@@ -133,7 +135,7 @@ def _key(rest: bytes) -> Read | None:
     fd, note, direction, payload, optlen, *tail = match.groups()
     version, cipher, shown = calls.crypto_info(payload.decode("utf-8", "replace"))
     detail = KeyDetail("tx" if direction == b"TX" else "rx", version, cipher, int(optlen))
-    return _read(Kind.KEY, fd, note, detail, tuple(tail), shown)
+    return _read(Kind.KEY, fd, note, detail, *tail, key_bytes=shown)
 
 
 _EPOLL_CTL = _pattern(
@@ -151,7 +153,7 @@ def _epoll_ctl(rest: bytes) -> Read | None:
     shown = int(data) if data else int(hexed, 16) if hexed else None
     bits = values.event_bits(events.decode()) if events else None
     detail = EpollCtlDetail(op.decode(), int(fd), bits, shown)
-    return _read(Kind.EPOLL_CTL, epfd, note, detail, tuple(tail))
+    return _read(Kind.EPOLL_CTL, epfd, note, detail, *tail)
 
 
 _EPOLL_WAIT = _pattern(rb", \[([^\]\n.]*)\], \d{1,9}, -?\d{1,9}(?:, NULL, 8)?")
@@ -166,7 +168,7 @@ def _epoll_wait(rest: bytes) -> Read | None:
     ready = tuple(Ready(None, data, bits) for bits, data in entries)
     count = int(tail[0]) if tail[0] else 0
     detail = WaitDetail(ready if count else (), len(entries) < count)
-    return _read(Kind.WAIT, epfd, note, detail, tuple(tail))
+    return _read(Kind.WAIT, epfd, note, detail, *tail)
 
 
 _CONNECT = _pattern(rb", " + _V4 + rb", 16")
@@ -178,7 +180,7 @@ def _connect(rest: bytes) -> Read | None:
         return None
     fd, note, port, address, *tail = match.groups()
     detail = Endpoint("AF_INET", address.decode(), int(port))
-    return _read(Kind.CONNECT, fd, note, detail, tuple(tail))
+    return _read(Kind.CONNECT, fd, note, detail, *tail)
 
 
 _ACCEPT = _pattern(rb", " + _V4 + rb", \[[^\]\n]*\](?:, (0|SOCK_[A-Z_|]+))?")
@@ -191,7 +193,7 @@ def _accept(rest: bytes) -> Read | None:
     fd, note, port, address, flags, *tail = match.groups()
     peer = Endpoint("AF_INET", address.decode(), int(port))
     detail = AcceptDetail(peer, b"CLOEXEC" in (flags or b""))
-    return _read(Kind.ACCEPT, fd, note, detail, tuple(tail))
+    return _read(Kind.ACCEPT, fd, note, detail, *tail)
 
 
 _SHUTDOWN = _pattern(rb", (SHUT_RD|SHUT_WR|SHUT_RDWR)")
@@ -202,7 +204,7 @@ def _shutdown(rest: bytes) -> Read | None:
     if match is None:
         return None
     fd, note, how, *tail = match.groups()
-    return _read(Kind.SHUTDOWN, fd, note, _HOW[how], tuple(tail))
+    return _read(Kind.SHUTDOWN, fd, note, _HOW[how], *tail)
 
 
 _HOW = {name.encode(): IntDetail(number) for name, number in uapi.SHUTDOWN.items()}
@@ -220,15 +222,10 @@ def _socket(rest: bytes) -> Read | None:
     match = _SOCKET.match(rest)
     if match is None:
         return None
-    *arguments, result, result_note, errno, seconds, micros = match.groups()
-    read = _read(
-        Kind.SOCKET,
-        b"0",
-        None,
-        _arguments(*arguments),
-        (result, result_note, errno, seconds, micros),
-    )
-    return read._replace(fd=None)
+    *arguments, result, result_note, errno, seconds = match.groups()
+    detail = _arguments(*arguments)
+    read = _read(Kind.SOCKET, b"0", None, detail, result, result_note, errno, seconds)
+    return msgspec.structs.replace(read, fd=None)
 
 
 SHORT: dict[str, Short] = {

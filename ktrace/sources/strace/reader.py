@@ -160,10 +160,11 @@ class Reader:
         account = self._account
         account.events += 1
         account.names.add(row.name)
-        tid = self._tid(row.tid)
+        tid = self._fixed_tid if self._fixed_tid is not None else self._lone.resolve(row.tid)
         if tid in self._halves:
             del self._halves[tid]
-        self._awaited.discard(tid)
+        if self._awaited:
+            self._awaited.discard(tid)
         if got.key_bytes:
             account.saw_key(self._source, self._base + row.line + 1)
         return self._event_of(row, tid, got)
@@ -227,7 +228,10 @@ class Reader:
         asked = self._consumer.asked if self._consumer is not None else None
         if asked is None or "recvfrom" not in self._account.names:
             return False
-        return all(data.find(name, quiet[0], quiet[1]) < 0 for name in asked)
+        for name in asked:  # noqa: SIM110 - the busiest loop of the reader
+            if data.find(name, *quiet) >= 0:
+                return False
+        return True
 
     def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
         """Return what each call was made on; None when one of them needs a look."""
@@ -485,6 +489,9 @@ class Reader:
             return None
         text = row.time.decode()
         account = self._account
+        if account.clock == "epoch" and len(text) == 17 and text[10] == "." and text[0] != "0":
+            account.last_ns = now = int(text[:10] + text[11:]) * 1000
+            return now
         now = lines.nanoseconds(text)
         if ":" in text:
             clock = "time-of-day"
