@@ -23,6 +23,7 @@ IN_PROGRESS = frozenset(
         "ERESTART_RESTARTBLOCK",
     )
 )
+CUT = "EUNKNOWN"  # the call failed, and the name of the error is not in the log
 # a data call with one of these tells that the connect had failed, or that the peer reset
 BROKEN = frozenset(
     ("ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ECONNABORTED")
@@ -106,7 +107,7 @@ def _of_connect(event: Event, fastopen: bool) -> Effect:
         return Effect.NOTHING
     if event.errno == "EISCONN" or event.result == 0:
         return Effect.NOTHING if fastopen else Effect.PROOF
-    return Effect.NOTHING if event.errno in IN_PROGRESS else Effect.FAILURE
+    return Effect.NOTHING if event.errno in IN_PROGRESS or event.errno == CUT else Effect.FAILURE
 
 
 def _of_tcp_info(event: Event) -> Effect:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ktrace.events import Family
 from ktrace.findings import Ordering, Outcome
 from ktrace.sequencer.tracked import Attempt, Tracked
-from ktrace.tcp_state import NOT_CONNECTED
+from ktrace.tcp_state import CUT, NOT_CONNECTED
 
 Covers = Callable[[Family], bool]
 
@@ -40,7 +40,8 @@ def order_of(connection: Tracked, attempt: Attempt, covers: Covers) -> Ordering 
     if attempt.order == "in-flight":
         if refused:
             return "raced"
-        return "unknown" if attempt.limits or missing_proofs(covers) else "unordered"
+        limited = attempt.limits or attempt.result == CUT or missing_proofs(covers)
+        return "unknown" if limited else "unordered"
     if attempt.order == "unconnected":
         # a socket that takes the ULP was connected by a call that the trace does not show
         hidden = attempt.result == "ok" or not (connection.listening or covers("connect"))

@@ -84,6 +84,21 @@ CASES = {
         ["KT903"],
         not_understood=1,
     ),
+    "a log that ends in the name of connect's error": Case(
+        SOCKET + ULP.replace("= 0", "= -1 ENOENT (No such file or directory)") + CONNECT[:-36],
+        ["client fallback unconnected"],
+        ["KT103", "KT201"],
+    ),
+    "a log that ends in the name of the ULP's error": Case(
+        SOCKET + CONNECT + WRITABLE.replace("5", "6") + ULP_RACED[:-44],
+        ["client fallback unknown"],
+        ["KT202"],
+    ),
+    "a log that ends in the value of TCP_ULP": Case(
+        SOCKET + CONNECT + WRITABLE.replace("5", "6") + ULP[:35],
+        ["client unknown unordered"],
+        ["KT102"],
+    ),
 }
 
 

@@ -169,7 +169,8 @@ def ulp_name(text: str) -> str | None:
         if cut and not nul and b"tls".startswith(name):
             return None
         return name.decode("ascii", "replace")
-    number = values.integer(text) if text.startswith("[") or text.isdigit() else None
+    shown = text.isdigit() or (text.startswith("[") and text.endswith("]"))  # not torn by the end
+    number = values.integer(text) if shown else None
     if number is None or not 0 < number < 1 << 32:
         return None
     little = number.to_bytes(4, "little").partition(b"\0")[0]

@@ -8,7 +8,7 @@ that matters comes here as text.
 import re
 from typing import NamedTuple
 
-from ktrace.uapi import ERRNO_NAMES
+from ktrace.uapi import ERRNO_NAMES, ERRNO_NUMBERS
 
 # Syscalls that the analysis needs, whatever their family; a name missing here is never looked at.
 CORE_NAMES = (
@@ -100,6 +100,10 @@ def whole(text: str) -> Outcome | None:
     return _whole(text)
 
 
+def _is_name(errno: str) -> bool:
+    return errno in ERRNO_NUMBERS or errno.startswith("ERESTART")
+
+
 def _whole(text: str) -> Outcome | None:
     match = _WHOLE.fullmatch(text)
     if match is None:
@@ -112,9 +116,9 @@ def _whole(text: str) -> Outcome | None:
     if match["number"]:
         number = int(match["number"][:9])
         errno = ERRNO_NAMES.get(number, f"E{number}")
-    if result == -1 and errno is None:
-        errno = "EUNKNOWN"  # somebody cut the error's name off
     suffix = match["suffix"]
+    if result == -1 and (errno is None or (not suffix and not _is_name(errno))):
+        errno = "EUNKNOWN"  # somebody cut the error's name off, or the log ends in it
     duration = _DURATION.search(suffix) if "<" in suffix else None
     return Outcome(
         match["args"],
