@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,31 +141,34 @@ def test_a_closed_pipe_ends_quietly() -> None:
     assert (done.returncode, done.stderr) == (failures.PIPE_CLOSED, b"")
 
 
-def test_ctrl_c_ends_quietly() -> None:
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_quietly(jobs: str) -> None:
+    """As on a terminal, every process of the command gets the signal."""
     read_end, write_end = os.pipe()
     process = subprocess.Popen(
-        [*KTRACE, "parse", "-"],
+        [*KTRACE, "parse", "-", "--jobs", jobs],
         cwd=ROOT,
         stdin=read_end,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
-    os.write(write_end, LOG.read_bytes()[:4000])
-    wait_until_it_reads(process.pid, write_end)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)
-    os.close(write_end)
     os.close(read_end)
+    with open(write_end, "wb") as log:
+        log.write(LOG.read_bytes() * 5)
+        log.flush()
+        wait_until_it_reads(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=20)
     assert (process.returncode, *said) == (failures.INTERRUPTED, "", "")
 
 
-def wait_until_it_reads(pid: int, write_end: int) -> None:
+def wait_until_it_reads(pid: int) -> None:
     """Wait until the process sleeps in read() of its standard input."""
-    del write_end
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 "):
+        if re.match(r"\d+ 0x0 ", Path(f"/proc/{pid}/syscall").read_text()):
             return
         time.sleep(0.02)
     raise AssertionError("it never came to read its standard input")

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -227,7 +228,10 @@ def _scanned(
         return
     from concurrent.futures import Future, ProcessPoolExecutor
 
-    with ProcessPoolExecutor(jobs) as pool:
+    # Ctrl-C reaches every process of the terminal; one of them is enough to end it.
+    with ProcessPoolExecutor(
+        jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
         pending: deque[tuple[bytes, Future[scan.Block]]] = deque()
         for number, data in enumerate(chunks):
             pending.append((data, pool.submit(work, data, look=number < LOOKED_AT)))
