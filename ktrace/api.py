@@ -15,8 +15,9 @@ Path = str | os.PathLike[str]
 
 
 def parse(path: Path, *more: Path, only_ktls: bool = False, jobs: int = 1) -> "Report":
-    """Analyse a strace log or capture; several files, as of `strace -ff`, are one trace.
+    """Analyse a strace log or capture; several files are traces of their own in one report.
 
+    The members of a `strace -ff` family are one trace, whether they or their stem is named.
     `only_ktls` leaves connections without kTLS calls out of `connections`, never out of the counts.
     Raises KtraceError where a file is no trace, OSError where it cannot be read.
     """

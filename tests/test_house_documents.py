@@ -59,6 +59,14 @@ def test_every_option_is_documented(name: str) -> None:
     assert missing == []
 
 
+def test_every_documented_option_exists() -> None:
+    known = {option for name in available() for option in options_of(name)} | {"--help"}
+    rows = re.findall(r"^\| (`-.*?) \|", DOCUMENTS, re.MULTILINE)
+    named = {option for row in rows for option in re.findall(r"--[a-z][a-z-]*", row)}
+    assert "--jobs" in named
+    assert named <= known
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=str)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text(encoding="utf-8")):
