@@ -84,6 +84,20 @@ CASES = {
         ["KT903"],
         not_understood=1,
     ),
+    "a number that was reused unseen is a socket again": Case(
+        "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0) = 5\n"
+        + ULP.replace("= 0", "= -1 ENOENT (No such file or directory)")
+        + 'setsockopt(5, SOL_TLS, TLS_TX, "\\4\\0034\\0"..., 56)'
+        + " = -1 ENOPROTOOPT (Protocol not available)\n",
+        ["unknown fallback unknown"],
+        ["KT201"],
+    ),
+    "a Unix socket takes no ULP": Case(
+        "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0) = 5\n"
+        + ULP.replace("= 0", "= -1 EOPNOTSUPP (Operation not supported)"),
+        [],
+        [],
+    ),
     "a log that ends in the name of connect's error": Case(
         SOCKET + ULP.replace("= 0", "= -1 ENOENT (No such file or directory)") + CONNECT[:-36],
         ["client fallback unconnected"],
@@ -116,3 +130,20 @@ def test_a_log_gives_what_the_manual_says(case: Case, tmp_path: Path) -> None:
     ] == case.connections
     assert sorted(finding.code for finding in report.findings) == case.codes
     assert report.trace.not_understood == case.not_understood
+
+
+def test_a_mapped_address_has_one_spelling(tmp_path: Path) -> None:
+    raw, named = (
+        parse(
+            tmp_path,
+            "socket(AF_INET6, SOCK_STREAM, IPPROTO_TCP) = 4\nlisten(4, 1) = 0\n"
+            f"accept(4, {{sa_family=AF_INET6, {address}, sin6_scope_id=0}}, [28]) = 5\n",
+        )
+        for address in (
+            'sin6_port="\\xe3\\x74", sin6_flowinfo="\\x00\\x00\\x00\\x00", sin6_addr='
+            '"\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\xff\\xff\\x7f\\x00\\x00\\x01"',
+            "sin6_port=htons(58228), sin6_flowinfo=htonl(0),"
+            ' inet_pton(AF_INET6, "::ffff:127.0.0.1", &sin6_addr)',
+        )
+    )
+    assert raw.connections[1].peer == named.connections[1].peer == "[::ffff:127.0.0.1]:58228"

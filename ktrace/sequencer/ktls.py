@@ -12,16 +12,15 @@ def _ulp(world: World, event: Event) -> None:
     tracked = world.subject(event)
     if tracked is None:
         return
-    if event.phase is Phase.END:
-        attempt = _begun_attempt(tracked, event)
-        if attempt is not None:
-            tracked.drop(attempt.event)
-            _ulp_settles(world, tracked, attempt, event)
+    begun = _begun_attempt(tracked, event) if event.phase is Phase.END else None
+    if begun is not None:
+        tracked.drop(begun.event)
+        _ulp_settles(world, tracked, begun, event)
         world.end_if_closed(tracked)
         return
     attempt = _attempt(tracked, event)
     tracked.attempts.append(attempt)
-    if event.phase is Phase.WHOLE:
+    if event.phase is not Phase.BEGIN:
         _ulp_settles(world, tracked, attempt, event)
     else:
         tracked.keep_setup(Row(event, attempt.state, attempt.state, attempt.observed))
@@ -74,16 +73,15 @@ def _key(world: World, event: Event) -> None:
     if tracked is None or not isinstance(event.detail, KeyDetail):
         return
     install = Install(event, event.detail, result_of(event))
-    if event.phase is Phase.END:
-        index = _begun_install(tracked, event)
-        if index is not None:
-            tracked.drop(tracked.keys[index].event)
-            tracked.keys[index] = install
-            _key_settles(world, tracked, event)
+    index = _begun_install(tracked, event) if event.phase is Phase.END else None
+    if index is not None:
+        tracked.drop(tracked.keys[index].event)
+        tracked.keys[index] = install
+        _key_settles(world, tracked, event)
         world.end_if_closed(tracked)
         return
     tracked.keys.append(install)
-    if event.phase is Phase.WHOLE:
+    if event.phase is not Phase.BEGIN:
         _key_settles(world, tracked, event)
     else:
         tracked.keep_setup(Row(event, tracked.state, tracked.state, tracked.observed))

@@ -112,9 +112,11 @@ class World:
             if not found.queued:
                 self._promote(found, event)
             return found
-        if found is not None:
+        if found is not None and not _takes_ktls(event):
             return None
-        if event.note is not None and event.note.protocol and not is_tcp_note(event.note):
+        if found is not None:
+            self.processes.close(event.tid, event.fd)  # the number was reused unseen
+        elif event.note is not None and event.note.protocol and not is_tcp_note(event.note):
             self.processes.other(event.tid, event.fd)
             return None
         return self.adopt(event)
@@ -214,6 +216,7 @@ class World:
 
 
 Handler = Callable[[World, Event], None]
+_TCP_ANSWERS = (None, "ENOENT", "EEXIST", "ENOTCONN", "ENOTSUPP")  # to TCP_ULP
 
 
 def returned_fd(event: Event) -> bool:
@@ -247,6 +250,15 @@ def _shows_tcp(event: Event) -> bool:
     if event.kind is Kind.SOCKOPT:
         return isinstance(event.detail, OptionDetail) and event.detail.level == "SOL_TCP"
     return event.kind is Kind.ACCEPT and says_inet(event)
+
+
+def _takes_ktls(event: Event) -> bool:
+    """Tell a kTLS call with a result that only a TCP socket gives."""
+    if event.phase is Phase.BEGIN or event.result is None:
+        return False
+    if event.kind is Kind.ULP:
+        return event.errno in _TCP_ANSWERS
+    return event.kind is Kind.KEY and event.errno in (None, "EBUSY")
 
 
 def _is_another(tracked: Tracked, note: FdNote | None) -> bool:

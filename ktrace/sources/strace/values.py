@@ -272,7 +272,9 @@ def _address6(text: str) -> str | None:
         return None
     import ipaddress  # rare: only raw logs show sixteen bytes
 
-    return str(ipaddress.IPv6Address(raw[:16]))
+    address = ipaddress.IPv6Address(raw[:16])
+    mapped = address.ipv4_mapped
+    return str(address) if mapped is None else f"::ffff:{mapped}"  # as strace prints it
 
 
 def _printable_address(raw: bytes) -> str | None:
