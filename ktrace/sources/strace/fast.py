@@ -43,7 +43,7 @@ class Read(msgspec.Struct, frozen=True, gc=False):
 
 
 Short = Callable[[bytes], Read | None]
-_NOTE = rb"(?:<([^<>\n]*(?:->[^<>\n]*)?)>)?"
+_NOTE = rb"(?:<([^<>\n]*+(?:(?<=-)>[^<>\n]*+)?)>)?"
 _FD = rb"(\d{1,9})" + _NOTE
 _TAIL = rb"\) = (?:(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\))(?: <(\d{1,6}\.\d{6})>)?$"
 _V4 = (
@@ -102,7 +102,7 @@ def _close(rest: bytes) -> Read | None:
 
 
 _SETSOCKOPT = _pattern(rb", (SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
-_TLS = _pattern(rb", SOL_TLS, TLS_(TX|RX), (\"(?:[^\"\\\n]|\\.)*\"(?:\.\.\.)?), (\d{1,4})")
+_TLS = _pattern(rb", SOL_TLS, TLS_(TX|RX), (\"(?:[^\"\\\n]++|\\.)*+\"(?:\.\.\.)?), (\d{1,4})")
 
 
 @lru_cache(maxsize=512)
@@ -134,12 +134,19 @@ def _key(rest: bytes) -> Read | None:
         return None
     fd, note, direction, payload, optlen, *tail = match.groups()
     version, cipher, shown = calls.crypto_info(payload.decode("utf-8", "replace"))
-    detail = KeyDetail("tx" if direction == b"TX" else "rx", version, cipher, int(optlen))
+    detail = _key_detail(direction, version, cipher, optlen)
     return _read(Kind.KEY, fd, note, detail, *tail, key_bytes=shown)
 
 
+@lru_cache(maxsize=64)
+def _key_detail(
+    direction: bytes, version: int | None, cipher: int | None, optlen: bytes
+) -> KeyDetail:
+    return KeyDetail("tx" if direction == b"TX" else "rx", version, cipher, int(optlen))
+
+
 _EPOLL_CTL = _pattern(
-    rb", EPOLL_CTL_(ADD|MOD|DEL), (\d{1,9})(?:<[^<>\n]*(?:->[^<>\n]*)?>)?, "
+    rb", EPOLL_CTL_(ADD|MOD|DEL), (\d{1,9})(?:<[^<>\n]*+(?:(?<=-)>[^<>\n]*+)?>)?, "
     rb"(?:\{events=(EPOLL[A-Z|]+), data=(?:\{u32=\d+, u64=(\d{1,20})\}|(0x[0-9a-f]{1,16}))\}"
     rb"|NULL|0x[0-9a-f]+)"
 )
@@ -151,9 +158,17 @@ def _epoll_ctl(rest: bytes) -> Read | None:
         return None
     epfd, note, op, fd, events, data, hexed, *tail = match.groups()
     shown = int(data) if data else int(hexed, 16) if hexed else None
-    bits = values.event_bits(events.decode()) if events else None
-    detail = EpollCtlDetail(op.decode(), int(fd), bits, shown)
+    bits = None if events is None else _bits(events)
+    detail = EpollCtlDetail(_OPS[op], int(fd), bits, shown)
     return _read(Kind.EPOLL_CTL, epfd, note, detail, *tail)
+
+
+_OPS = {op.encode(): op for op in ("ADD", "MOD", "DEL")}
+
+
+@lru_cache(maxsize=256)
+def _bits(events: bytes) -> int:
+    return values.event_bits(events.decode())
 
 
 _EPOLL_WAIT = _pattern(rb", \[([^\]\n.]*)\], \d{1,9}, -?\d{1,9}(?:, NULL, 8)?")

@@ -9,7 +9,7 @@ import msgspec
 from ktrace.events import FAMILIES, Event, Family, Kind, Phase
 from ktrace.sources.strace import lines, scan
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
-from ktrace.sources.strace.fast import SHORT, Read
+from ktrace.sources.strace.fast import SHORT
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
 from ktrace.sources.strace.values import note, split_args, straighten_quotes
 
@@ -20,6 +20,7 @@ _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$"
 _WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
 _SPECIAL = (*scan.SPECIAL_DATA, *scan.RAW_SPECIAL_DATA)
 MAX_KNOWN = 4096  # descriptors remembered: more would keep ended sockets in memory
+_UNFINISHED = b" <unfinished ...>"
 _ZERO_OR_FAILS = (Kind.ULP, Kind.KEY)
 
 
@@ -131,19 +132,20 @@ class Reader:
 
     def events(self, blocks: Iterator[tuple[bytes, scan.Block]]) -> Iterator[Event]:
         """Yield the events of all blocks in order."""
-        account = self._account
+        account, awaited, short = self._account, self._awaited, self._short
         for data, block in blocks:
             self._note_block(block)
             self._data = data
             for row in block.rows:
-                if row.quiet[1] > row.quiet[0]:
-                    self._position = row.quiet[1]
-                    if self._awaited or not self._nobody_asks(data, row.quiet):
+                start, end = row.quiet
+                if end > start:
+                    self._position = end
+                    if awaited or not self._nobody_asks(data, start, end):
                         yield from self._quiet(data, row)
                 if row.name:
-                    short = self._short(row) if row.form == scan.CALL else None
-                    if short is not None:
-                        yield short
+                    event = short(row) if row.form == scan.CALL else None
+                    if event is not None:
+                        yield event
                     else:
                         yield from self._row(row)
             self._before = data
@@ -165,16 +167,14 @@ class Reader:
             del self._halves[tid]
         if self._awaited:
             self._awaited.discard(tid)
+        line = self._base + row.line + 1
         if got.key_bytes:
-            account.saw_key(self._source, self._base + row.line + 1)
-        return self._event_of(row, tid, got)
-
-    def _event_of(self, row: scan.Row, tid: int, got: Read) -> Event:
+            account.saw_key(self._source, line)
         now = self._now(row)
         result: int | None = got.result
         if got.result > 0 and got.kind in _ZERO_OR_FAILS:
             result = None  # a seccomp kill prints the number of the syscall: no success
-        self._account.count_result(result, got.errno)
+        account.count_result(result, got.errno)
         duration = got.duration_ns
         return Event(
             got.kind,
@@ -187,7 +187,7 @@ class Reader:
             now,
             now + duration if now is not None and duration is not None else None,
             self._source,
-            self._base + row.line + 1,
+            line,
             got.detail,
             got.note,
             got.result_note,
@@ -223,13 +223,13 @@ class Reader:
         for known in counted:
             known.omitted += 1
 
-    def _nobody_asks(self, data: bytes, quiet: tuple[int, int]) -> bool:
+    def _nobody_asks(self, data: bytes, start: int, end: int) -> bool:
         """Tell whether none of the few sockets that data calls could say something of is named."""
         asked = self._consumer.asked if self._consumer is not None else None
         if asked is None or "recvfrom" not in self._account.names:
             return False
         for name in asked:  # noqa: SIM110 - the busiest loop of the reader
-            if data.find(name, *quiet) >= 0:
+            if data.find(name, start, end) >= 0:
                 return False
         return True
 
@@ -295,7 +295,26 @@ class Reader:
             self._halves[tid] = Half(self._kept(row))
         return True
 
+    def _short_begin(self, row: scan.Row, tid: int) -> Event | None:
+        """Read the first half of a call of a usual form at once, as if it had returned."""
+        read, rest = SHORT.get(row.name), row.rest
+        if read is None or row.name in OUT_ARGUMENTS or not rest.endswith(_UNFINISHED):
+            return None
+        got = read(rest.removesuffix(_UNFINISHED) + b") = 0") if b") =" not in rest else None
+        if got is None:
+            return None
+        if got.key_bytes:
+            self._account.saw_key(self._source, self._base + row.line + 1)
+        decoded = Decoded(got.kind, got.fd, got.note, got.detail)
+        event = self._event(row, tid, Phase.BEGIN, row.name, decoded, None)
+        self._halves[tid] = Half(self._kept(row, rest=b""), event)
+        return event
+
     def _call(self, row: scan.Row, tid: int) -> Iterator[Event]:
+        begun = self._short_begin(row, tid)
+        if begun is not None:
+            yield begun
+            return
         text = row.rest.decode("utf-8", "replace")
         out = lines.whole(text)
         if out is not None and " = " in out.args and lines.is_glued(out.args):
@@ -395,7 +414,9 @@ class Reader:
         if first is not None:
             more = out.args.strip(" ,")
             joined = f"{first.rstrip(', ')}, {more}" if more else first.rstrip(", ")
-            decoded = self._decode(row, joined, out._replace(args=joined))
+            decoded = _short_joined(row, first) or self._decode(
+                row, joined, out._replace(args=joined)
+            )
         else:
             assert half.begin is not None
             decoded = Decoded(half.begin.kind, half.begin.fd, half.begin.note, half.begin.detail)
@@ -515,6 +536,17 @@ class Reader:
             day -= DAY_NS  # the start, before midnight, of a call that came back after it
         self._last_clock = max(self._last_clock, now + day)
         return now + day
+
+
+def _short_joined(row: scan.Row, first: str) -> Decoded | None:
+    """Read a call of a usual form at once from its two halves."""
+    read = SHORT.get(row.name)
+    if read is None:
+        return None
+    got = read(b"%s, %s" % (first.rstrip(", ").encode(), row.rest.lstrip(b", ")))
+    if got is None or got.key_bytes:
+        return None
+    return Decoded(got.kind, got.fd, got.note, got.detail)
 
 
 class Lone:

@@ -224,9 +224,9 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
         if odd:
             return None
         name = core or moved or resumed or gone or b""
-        if core and _is_hurt(rest):
+        if core and (_is_hurt(rest) or rest.endswith((b"\r", b"= -1"))):
             return None
-        if (core or moved) and (not _ends(rest) or (core and rest.endswith((b"\r", b"= -1")))):
+        if (core or moved) and b" = " not in rest and not _ends(rest):
             return None
         if relative and time:
             passed += delta_ns(time)
@@ -258,7 +258,7 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
 
 def _ends(rest: bytes) -> bool:
     """Tell whether a record has its end: a result, or another thread's interruption."""
-    return b" = " in rest or b"<unfinished" in rest or b"<detached" in rest or b")= " in rest
+    return b"<unfinished" in rest or b" = " in rest or b"<detached" in rest or b")= " in rest
 
 
 def delta_ns(text: bytes) -> int:
