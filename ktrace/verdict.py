@@ -51,6 +51,8 @@ def order_of(connection: Tracked, attempt: Attempt, covers: Covers) -> Ordering 
 
 def ordering_of(connection: Tracked, covers: Covers) -> tuple[Ordering | None, Attempt | None]:
     """Return the worst order among the attempts, and the first attempt that shows it."""
+    if not connection.attempts:
+        return None, None
     orders = [
         (order, attempt)
         for attempt in connection.attempts
@@ -60,7 +62,7 @@ def ordering_of(connection: Tracked, covers: Covers) -> tuple[Ordering | None, A
         for order, attempt in orders:
             if order == worst:
                 return order, attempt
-    return (None, None) if not connection.attempts else ("unknown", connection.attempts[0])
+    return "unknown", connection.attempts[0]
 
 
 def outcome_of(connection: Tracked, covers: Covers) -> Outcome:
@@ -86,11 +88,11 @@ def outcome_of(connection: Tracked, covers: Covers) -> Outcome:
 
 
 def _installed(connection: Tracked, direction: str) -> bool:
-    # EBUSY: this direction was installed before, even if the trace does not show when
-    return any(
-        key.detail.direction == direction and key.result in ("ok", "EBUSY")
-        for key in connection.keys
-    )
+    for key in connection.keys:
+        # EBUSY: this direction was installed before, even if the trace does not show when
+        if key.detail.direction == direction and key.result in ("ok", "EBUSY"):
+            return True
+    return False
 
 
 def never_came_up(connection: Tracked, covers: Covers) -> bool:

@@ -12,6 +12,7 @@ from ktrace.uapi import TLS_CIPHERS, TLS_VERSIONS
 from ktrace.verdict import Covers, missing_proofs, ordering_of, outcome_of, recovered
 
 NS = 1e9
+Key = tuple[str, int | None, int | None, int | None, str | None]
 SocketFamily = Literal["AF_INET", "AF_INET6"] | None
 
 
@@ -51,7 +52,7 @@ def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
         cipher=cipher,
         margin_us=margin,
         margin_basis=margin_basis,
-        ulp=tuple(_ulp(attempt) for attempt in tracked.attempts),
+        ulp=tuple(map(_ulp, tracked.attempts)),
         tx=_installs(tracked, "tx"),
         rx=_installs(tracked, "rx"),
         timeline=rows,
@@ -74,18 +75,14 @@ def _facts(
         fastopen=tracked.fastopen or tracked.fastopen_child,
         missing=missing,
         limits=limits,
-        keys=tuple(
-            (
-                key.detail.direction,
-                key.detail.version,
-                key.detail.cipher,
-                key.detail.optlen,
-                key.result,
-            )
-            for key in tracked.keys
-        ),
+        keys=tuple(map(_key, tracked.keys)),
         failure=tracked.failure,
     )
+
+
+def _key(key: Install) -> Key:
+    detail = key.detail
+    return detail.direction, detail.version, detail.cipher, detail.optlen, key.result
 
 
 def _role(tracked: Tracked) -> Role:
@@ -149,7 +146,8 @@ def _ulp(attempt: Attempt) -> UlpAttempt:
 
 
 def _installs(tracked: Tracked, direction: str) -> tuple[KeyInstall, ...]:
-    return tuple(_install(key) for key in tracked.keys if key.detail.direction == direction)
+    keys = tracked.keys
+    return tuple([_install(key) for key in keys if key.detail.direction == direction])
 
 
 def _install(key: Install) -> KeyInstall:
