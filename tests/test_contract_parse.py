@@ -147,3 +147,13 @@ def test_a_mapped_address_has_one_spelling(tmp_path: Path) -> None:
         )
     )
     assert raw.connections[1].peer == named.connections[1].peer == "[::ffff:127.0.0.1]:58228"
+
+
+def test_the_opening_thread_stands_for_a_process_without_a_number(tmp_path: Path) -> None:
+    report = parse(
+        tmp_path,
+        "clone(child_stack=0x7f, flags=CLONE_VM|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD) = 12\n"
+        + _each_line(RACED, "[pid    12] ")
+        + "[pid    11] exit_group(0) = ?\n",
+    )
+    assert [connection.pid for connection in report.connections] == [12]

@@ -60,7 +60,8 @@ class World:
     def new(self, event: Event, fd: int, *, queued: bool = True) -> Tracked:
         """Begin a socket that `event` opened, or showed first."""
         opened = Place(event.source, event.line, event.tid)
-        tracked = Tracked(self._next_number, opened, self.processes.tgid(event.tid), fd)
+        pid = self.processes.tgid(event.tid) or event.tid  # the process may have had no prefix
+        tracked = Tracked(self._next_number, opened, pid, fd)
         tracked.comm = event.comm
         self._next_number += 1
         tracked.queued = queued
