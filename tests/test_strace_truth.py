@@ -4,6 +4,8 @@ form."""
 import gzip
 import json
 import lzma
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,30 @@ def test_a_compressed_log_is_told_by_its_content(suffix: str, tmp_path: Path) ->
     log = tmp_path / "log"  # no suffix at all
     log.write_bytes(packed)
     assert not _differs(analyse([str(log)]), entry["truth"])
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gz", "xz"])
+def test_a_cut_compressed_log_is_read_up_to_the_cut_and_says_so(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(pack((FIXTURES / "haproxy-before-60-clients" / "trace").read_bytes())[:20_000])
+    report = analyse([str(log)])
+    assert report.summary.raced > 10
+    assert any("cut here" in e.text for f in report.findings for e in f.evidence)
+
+
+def test_a_pipe_is_read_as_it_comes() -> None:
+    log = FIXTURES / "client-race-optlen3" / "trace"
+    command = [sys.executable, "-m", "ktrace", "parse", "-", "--format", "ndjson"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parse:
+        assert parse.stdin is not None
+        assert parse.stdout is not None
+        parse.stdin.write(log.read_bytes())
+        parse.stdin.flush()
+        # the writer has not closed: what has ended is there all the same
+        assert json.loads(parse.stdout.readline())["ordering"] == "raced"
+        parse.stdin.close()
 
 
 def test_a_family_may_be_given_by_its_stem() -> None:

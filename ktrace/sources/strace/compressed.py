@@ -2,9 +2,12 @@
 
 import io
 import lzma
-from typing import Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from ktrace.errors import KtraceError
+
+if TYPE_CHECKING:
+    import gzip
 
 MAGIC = {b"\x1f\x8b": "gz", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zst"}
 MEMORY = 1 << 27  # for a decoder's window: twice what the highest usual level of xz and zstd needs
@@ -67,6 +70,16 @@ class _Xz:
                 return data
 
 
+class _Gz:
+    """Gives what gzip has decoded so far, so that a cut file is read up to its cut."""
+
+    def __init__(self, file: "gzip.GzipFile") -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        return self._file.read1(size)
+
+
 class _Guarded(io.RawIOBase):
     """Passes on what a decoder gives, until it is far more than any log."""
 
@@ -110,7 +123,7 @@ def expanded(stream: BinaryIO, how: str) -> BinaryIO:
         import gzip
 
         file = gzip.GzipFile(fileobj=cast(BinaryIO, packed), mode="rb")
-        return cast(BinaryIO, Expanded(file, packed))
+        return cast(BinaryIO, Expanded(_Gz(file), packed))
     if how == "xz":
         return cast(BinaryIO, Expanded(_Xz(packed), packed))
     import zstandard

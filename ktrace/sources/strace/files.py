@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple, cast
 
 from ktrace.errors import KtraceError
-from ktrace.sources.strace.compressed import compression, expanded
+from ktrace.sources.strace.compressed import Expanded, compression, expanded
 from ktrace.sources.strace.scan import cut_at
 
 BLOCK = 1 << 19
@@ -35,6 +35,7 @@ class Chunk(NamedTuple):
 
     data: bytes
     skipped: int = 0
+    cut: bool = False
 
 
 _FAMILY_MEMBER = re.compile(r"(.+)\.(\d{1,8})$")
@@ -157,24 +158,44 @@ def chunks(
             if len(kept) > MAX_LINE:
                 # neither a record nor a wrapped one: give up what is there
                 kept, skipped, skipping = b"", skipped + 1, True
-        if kept or skipped:
-            yield Chunk(kept if kept.endswith(b"\n") or not kept else kept + b"\n", skipped)
+        if kept or skipped or data is None:
+            whole = kept if kept.endswith(b"\n") or not kept else kept + b"\n"
+            yield Chunk(whole, skipped, data is None)
     finally:
         if path != "-":
             stream.close()
 
 
-def _read(stream: BinaryIO, path: str) -> bytes:
+def _read(stream: BinaryIO, path: str) -> bytes | None:
+    """Read on; None where a compressed file is cut."""
     try:
         return read_block(stream, path)
     except EOFError:
-        return b""
+        return None
+
+
+def _some(stream: BinaryIO) -> bytes:
+    """Read up to a block: of a pipe what is there, of a cut file what came before the cut."""
+    if not isinstance(stream, io.BufferedReader):
+        return stream.read(BLOCK)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while size < BLOCK and (data := stream.read1(BLOCK - size)):
+            parts.append(data)
+            size += len(data)
+            if not isinstance(stream, Expanded):
+                break
+    except EOFError:
+        if not parts:
+            raise
+    return b"".join(parts)
 
 
 def read_block(stream: BinaryIO, path: str) -> bytes:
     """Read on.  Raises KtraceError where a compressed file is damaged, EOFError where it is cut."""
     try:
-        return stream.read(BLOCK)
+        return _some(stream)
     except EOFError:
         raise
     except KtraceError as error:

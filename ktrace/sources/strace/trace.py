@@ -138,7 +138,12 @@ class StraceTrace:
                 self.account.not_read(
                     source, self.account.lines + 1, "a line too long for a record"
                 )
-            yield chunk.data
+            if chunk.data:
+                yield chunk.data
+            if chunk.cut:
+                self.account.not_read(
+                    source, self.account.lines + 1, "the compressed file is cut here"
+                )
 
     def _close(self) -> None:
         account = self.account

@@ -1,0 +1,6 @@
+"""`python -m ktrace`: the command line where no script is installed."""
+
+from ktrace.cli import main
+
+if __name__ == "__main__":
+    main()
