@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "check": LEAVES | {"analysis", "statistics", "tally", "timelines"},
     "scrub": LEAVES | {"reporters", "sources"},
     "doctor": LEAVES | {"resources", "sources"},
+    "__main__": {"cli"},
     "api": {"analysis", "findings", "reporters", "tables"},
     "pytest_plugin": LEAVES | {"analysis", "api", "check", "recording", "rules"},
     "cli": LEAVES
