@@ -45,7 +45,7 @@ def inputs(paths: Sequence[str]) -> list[Input]:
     """Group what the user named into traces: members of one `-ff` family make one."""
     found: list[Input] = []
     families: dict[str, list[tuple[int, str]]] = {}
-    for path in paths:
+    for path in dict.fromkeys(paths):  # a log that is named twice counts once
         for member in _expand(path):
             match = _FAMILY_MEMBER.match(_without_suffix(member))
             # a single member of a family that was given by name is still one process of it
