@@ -6,6 +6,7 @@ from ktrace.sequencer.tables import OTHER, Epoll, Open, Other, Table
 from ktrace.sequencer.tracked import Tracked
 
 Release = Callable[[Tracked], None]
+MOST_SLOTS = 6_000_000  # about 500 MB
 
 
 class Processes:
@@ -21,6 +22,7 @@ class Processes:
         self._release = release
         self._tables: dict[int, Table] = {}
         self._tgids: dict[int, int] = {}
+        self._copied = 0  # slots in tables that forks have copied
         self._left: list[Table] = []  # of threads that ended, where others may share the table
         self.generation = 0  # changes when a number may mean something else than before
 
@@ -144,7 +146,10 @@ class Processes:
     def set_cloexec(self, tid: int, first: int, last: int, on: bool) -> None:
         table = self.table(tid)
         chosen = {fd for fd in table.fds if first <= fd <= last} if first != last else {first}
-        table.cloexec = table.cloexec | chosen if on else table.cloexec - chosen
+        if on:
+            table.cloexec |= chosen
+        else:
+            table.cloexec -= chosen
 
     def unshare(self, tid: int) -> None:
         """Give the thread a table of its own (close_range with UNSHARE)."""
@@ -155,6 +160,15 @@ class Processes:
             self._tables[tid] = own = table.copy()
             own.tids.add(tid)
 
+    def _copy(self, table: Table) -> Table:
+        """Copy a table; forks that multiply a large one without end are more than memory holds."""
+        self._copied += len(table.fds)
+        if self._copied > MOST_SLOTS:
+            self._copied = sum(len(one.fds) for one in self._tables.values())
+            if self._copied > MOST_SLOTS // 2:
+                raise MemoryError("descriptor tables")
+        return table.copy()
+
     def fork(self, parent: int, child: int, *, files: bool, thread: bool) -> None:
         """Make a child known: with CLONE_FILES it shares the table, else it gets a copy."""
         self.generation += 1
@@ -163,7 +177,7 @@ class Processes:
         if early is not None and early is not table and child in early.tids:
             # the child's first calls were printed before the parent's clone() came back
             early.tids.discard(child)
-        shared = table if files else table.copy()
+        shared = table if files else self._copy(table)
         if early is not None and early is not table and not early.tids:
             for fd, opened in early.fds.items():
                 shared.fds.setdefault(fd, opened)

@@ -16,7 +16,7 @@ from ktrace.uapi import AF, AF_NAMES, EPOLL_BITS, ERRNO_NUMBERS
 STRING = r'"(?:[^"\\]|\\.)*"'
 _SPLIT = re.compile(
     rf"""{STRING}                       # strings hide everything
-      | /\*.*?\*/                       # comments of -X verbose
+      | /\*[^*\n]{{0,400}}\*/            # comments of -X verbose
       | <(?:->|[^<>"]|"[^"]*")*>(?=\s*[,)\]}}]|$)  # what -y wrote behind an fd
       | [\[\]{{}}(),]
     """,
@@ -24,7 +24,7 @@ _SPLIT = re.compile(
 )
 _OPEN, _CLOSE = "[{(", "]})"
 _NAMED = re.compile(r"[a-z_][a-z0-9_]*=(?!=)")
-_COMMENT = re.compile(r"/\*\s*(.*?)\s*\*/", re.S)
+_COMMENT = re.compile(r"/\*\s*([^*\s][^*]{0,400}?)\s*\*/")
 _INT = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.S)
 _SIMPLE_ESCAPES = {
