@@ -17,7 +17,7 @@ _ANCHOR = re.compile(
     + _NUMBER
     + rb")|(?P<like>\"(?:\\[34]\\(?:00)?3[3-9:]\\0|\\x0[34]\\x03\\x3[3-9a]\\x00))"
     rb"|(?P<resumed><\.\.\. getsockopt resumed> *(?=\"))"
-    rb"|(?P<torn>sockopt ?\((?:[^\"\\<\n]|<(?:->|[^<>\n])*+>)*+\\)"
+    rb"|(?P<torn>sockopt ?\((?:[^\"\\<\n]|<(?:->|[^<>\n]){0,300}+>){0,400}+\\)"
     rb"|(?P<nested>\\\"\\\\[34]\\\\(?:00)?3)",
     re.I,
 )
@@ -149,7 +149,7 @@ class KeyFinder:
         if b'"' not in plain.text:
             return
         for tail in _TAIL.finditer(plain.text):
-            if _is_open(plain.text, tail.start()) or strings.is_filler(tail[1]):
+            if _goes_on(plain.text, tail.start()) or strings.is_filler(tail[1]):
                 continue
             self._counts.fragments += 1
             yield from replaced(plain, *tail.span(1))
@@ -217,9 +217,11 @@ class Quotes:
         return self._odd
 
 
-def _is_open(text: bytes, at: int) -> bool:
-    """Tell whether a string goes on over a wrap into the line at `at`."""
+def _goes_on(text: bytes, at: int) -> bool:
+    """Tell whether a wrapped record goes on in the line at `at`."""
     before = max(at - _REACH, 0)
+    if text[before:at].rstrip(b" \t\n>").endswith((b",", b"=", b"(")):
+        return True
     starts = [record.start() for record in _RECORD.finditer(text, before, at)]
     return bool(starts) and _quotes(text[starts[-1] : at]) % 2 == 1
 
