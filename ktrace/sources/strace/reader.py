@@ -19,7 +19,7 @@ _DATA_FD = re.compile(rb"\d+")
 _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$")
 _WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
 _SPECIAL = (*scan.SPECIAL_DATA, *scan.RAW_SPECIAL_DATA)
-MAX_KNOWN = 4096  # descriptors remembered: more would keep ended sockets in memory
+MAX_KNOWN = 1024  # descriptors remembered: more would keep ended sockets in memory
 _UNFINISHED = b" <unfinished ...>"
 _ZERO_OR_FAILS = (Kind.ULP, Kind.KEY)
 

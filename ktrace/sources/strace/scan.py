@@ -212,6 +212,7 @@ def _scan_clean(data: bytes, dialect: Dialect) -> Block | None:
 def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Block | None:
     rows: list[Row] = []
     line = passed = start = 0
+    clean = data.isascii() and b"\x1b" not in data
     audit = sum(data.count(name + b"(") for name in _AUDITED)
     for match in pattern.finditer(data):
         _, bpid, bcomm, pid, comm, time, _, core, moved, resumed, gone, rest, odd = match.groups()
@@ -224,7 +225,9 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
         if odd:
             return None
         name = core or moved or resumed or gone or b""
-        if core and (_is_hurt(rest) or rest.endswith((b"\r", b"= -1"))):
+        if core and ((b"&" in rest or b"<br" in rest or not clean) and _is_hurt(rest)):
+            return None
+        if core and rest.endswith((b"\r", b"= -1")):
             return None
         if (core or moved) and b" = " not in rest and not _ends(rest):
             return None
