@@ -16,13 +16,16 @@ Covers = Callable[[Family], bool]
 # connection by getpeername() or by data alone still starts with connect() and, when that does not
 # block, with a wait.
 PROVING: tuple[Family, ...] = ("connect", "wait")
+# TCP Fast Open makes a socket writable before it is connected: only data from the peer tells
+FAST_OPEN_PROVING: tuple[Family, ...] = ("connect", "io")
 
 WORST_FIRST: tuple[Ordering, ...] = ("raced", "unconnected", "unordered", "late", "unknown", "safe")
 
 
-def missing_proofs(covers: Covers) -> tuple[Family, ...]:
+def missing_proofs(connection: Tracked, covers: Covers) -> tuple[Family, ...]:
     """Return the families that could have shown a proof and are not in the trace."""
-    return tuple(family for family in PROVING if not covers(family))
+    proving = FAST_OPEN_PROVING if connection.fastopen else PROVING
+    return tuple(family for family in proving if not covers(family))
 
 
 def is_benign(connection: Tracked, attempt: Attempt) -> bool:
@@ -40,7 +43,7 @@ def order_of(connection: Tracked, attempt: Attempt, covers: Covers) -> Ordering 
     if attempt.order == "in-flight":
         if refused:
             return "raced"
-        limited = attempt.limits or attempt.result == CUT or missing_proofs(covers)
+        limited = attempt.limits or attempt.result == CUT or missing_proofs(connection, covers)
         return "unknown" if limited else "unordered"
     if attempt.order == "unconnected":
         # a socket that takes the ULP was connected by a call that the trace does not show
@@ -107,7 +110,7 @@ def never_came_up(connection: Tracked, covers: Covers) -> bool:
         return True
     if not connection.closed or connection.limits:
         return False
-    return not missing_proofs(covers)
+    return not missing_proofs(connection, covers)
 
 
 def recovered(connection: Tracked) -> bool:

@@ -13,6 +13,10 @@ CONNECT = (
     'connect(5, {sa_family=AF_INET, sin_port=htons(443), sin_addr=inet_addr("10.0.0.1")}, 16)'
     " = -1 EINPROGRESS (Operation now in progress)\n"
 )
+FAST_OPEN = (
+    "setsockopt(5, SOL_TCP, TCP_FASTOPEN_CONNECT, [1], 4) = 0\n"
+    'connect(5, {sa_family=AF_INET, sin_port=htons(443), sin_addr=inet_addr("10.0.0.1")}, 16) = 0\n'
+)
 ULP = "setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4) = 0\n"
 ULP_RACED = ULP.replace("= 0", "= -1 ENOTCONN (Transport endpoint is not connected)")
 WRITABLE = "epoll_wait(3, [{events=EPOLLOUT, data={u32=5, u64=5}}], 8, -1) = 1\n"
@@ -44,6 +48,22 @@ ation now in progress)
 77 22:16:45 [00007f1122334455] epoll_wait(3, [{events=3DEPOLLOUT, data=3D{u=
 32=3D5, u64=3D5}}], 8, -1) =3D 1
 """
+WRAPPED_QUOTE = """\
+> 77   1795300698.700000 socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 5
+> 77   1795300698.794873
+> connect(5, {sa_family=AF_INET, sin_port=htons(443),
+> sin_addr=inet_addr("10.0.0.1")}, 16) = -1 EINPROGRESS (Operation now in
+> progress)
+> 77   1795300698.800000 setsockopt(5, SOL_TCP, TCP_ULP, [7564404],
+> 4) = -1 ENOTCONN (Transport endpoint is not connected) <0.000012>
+> 77   1795300698.810000 rt_sigsuspend([], 8) = ?
+> ERESTARTNOHAND (To be restarted if no handler) <15.626768>
+> 77   1795300698.820000 --- SIGALRM {si_signo=SIGALRM,
+> si_code=SI_TIMER, si_timerid=0, si_overrun=0, si_int=0, si_ptr=NULL}
+> ---
+> 77   1795300698.830000 epoll_wait(3, [{events=EPOLLOUT,
+> data={u32=5, u64=5}}], 8, -1) = 1 <0.000012>
+"""
 LISTENER = """\
 socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 5
 listen(5, 128) = 0
@@ -68,6 +88,12 @@ CASES = {
     "quoted-printable before the first sign": Case(
         QUOTED_PRINTABLE, ["client fallback raced"], ["KT101"]
     ),
+    "quoted-printable that breaks at a blank": Case(
+        QUOTED_PRINTABLE.replace("SOCK_STREAM|SOCK_NONBLOCK, I=\nPP", "SOCK_STREAM, =\nIPP"),
+        ["client fallback raced"],
+        ["KT101"],
+    ),
+    "wraps in a quoted mail": Case(WRAPPED_QUOTE, ["client fallback raced"], ["KT101"]),
     "two records on a line, with instruction pointers": Case(
         _each_line(RACED, "[00007f1122334455] ").replace(" = 5\n", " = 5 "),
         ["client fallback raced"],
@@ -97,6 +123,16 @@ CASES = {
         + ULP.replace("= 0", "= -1 EOPNOTSUPP (Operation not supported)"),
         [],
         [],
+    ),
+    "with Fast Open only data from the peer proves": Case(
+        SOCKET + FAST_OPEN + ULP_RACED + WRITABLE + CLOSE,
+        ["client fallback raced"],
+        ["KT101", "KT902"],
+    ),
+    "with Fast Open and reads in the log it never came up": Case(
+        SOCKET + FAST_OPEN + ULP_RACED + WRITABLE + "read(5, 0x7f, 9) = -1 EAGAIN (x)\n" + CLOSE,
+        ["client not-connected raced"],
+        ["KT101"],
     ),
     "a log that ends in the name of connect's error": Case(
         SOCKET + ULP.replace("= 0", "= -1 ENOENT (No such file or directory)") + CONNECT[:-36],
@@ -157,3 +193,11 @@ def test_the_opening_thread_stands_for_a_process_without_a_number(tmp_path: Path
         + "[pid    11] exit_group(0) = ?\n",
     )
     assert [connection.pid for connection in report.connections] == [12]
+
+
+def test_a_wrap_is_mended_wherever_a_block_ends(tmp_path: Path) -> None:
+    prefix = "> 77   1795300698.700000"
+    log = _each_line(RACED * 40, prefix, "\n").replace(prefix, f"{prefix}\n> ")
+    report = parse(tmp_path, log.replace("SOCK_STREAM|SOCK_NONBLOCK, ", "SOCK_STREAM,\n> "))
+    assert report.summary.raced == 40
+    assert report.trace.not_understood == 0

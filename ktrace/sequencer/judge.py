@@ -31,7 +31,7 @@ def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
     outcome = outcome_of(tracked, remember)
     missing = {family for family, there in asked.items() if not there}
     if ordering == "raced":
-        missing.update(missing_proofs(covers))
+        missing.update(missing_proofs(tracked, covers))
     margin, margin_basis = _margin(tracked, ordering, decisive)
     version, cipher = _crypto(tracked)
     flawless = outcome in ("offloaded", "none", "not-connected") and ordering in (None, "safe")

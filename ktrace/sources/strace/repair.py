@@ -28,7 +28,9 @@ class Repaired(NamedTuple):
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 _TAG = re.compile(
-    r"</?(?:br|pre|code|p|div|span|tt|b|i|u|em|strong|font|blockquote|a|li|td|tr)\b[^>\n]*>", re.I
+    r"</?(?:br|pre|code|p|div|span|tt|b|i|u|em|strong|font|blockquote|a|li|td|tr)\b"
+    r"[^<>\n]{0,400}>",
+    re.I,
 )
 _BREAK = re.compile(r"<br\s*/?>", re.I)
 _ENTITY = re.compile(
@@ -81,12 +83,13 @@ _GLUED_ZERO = re.compile(
 class Assembler:
     """Puts records together from damaged lines, and counts what it could not use."""
 
-    def __init__(self, *, numbered: bool = False) -> None:
+    def __init__(self, *, numbered: bool = False, quoted: bool = False) -> None:
         self.lines = 0
         self.understood = 0
         self.not_understood = 0
         self.bad: list[tuple[int, str]] = []
         self._numbered = numbered
+        self._quoted = quoted  # quoted-printable throughout
         self._parts: list[str] = []
         self._size = 0
         self._first = 0
@@ -101,7 +104,7 @@ class Assembler:
         soft = ""
         for number, raw in enumerate(raw_lines):
             self.lines = number + 1
-            text, goes_on = _unquote_printable(soft, _decode(raw))
+            text, goes_on = _unquote_printable(soft, _decode(raw), self._quoted)
             soft = text if goes_on else ""
             if goes_on:
                 continue
@@ -133,9 +136,10 @@ class Assembler:
             self._stack.append(text if text.lstrip().startswith(">") else f" > {text.strip()}")
             return
         if self._held:
-            text, self._held = f"{self._held} {text.strip()}", ""
-        elif self._is_between() and _HEAD_ONLY.match(text):
-            self._held = text.strip()  # a long word made the mailer break behind the head
+            text, self._held = f"{self._held} {_PROMPT.sub('', text).strip()}", ""
+        elif self._is_between() and _HEAD_ONLY.match(_PROMPT.sub("", text)):
+            # a long word made the mailer break behind the head
+            self._held = _PROMPT.sub("", text).strip()
             return
         start = self._as_start(text)
         if start is not None and not self._continues(start):
@@ -210,6 +214,8 @@ class Assembler:
         if result.count("(") > result.count(")"):
             return True
         stripped = text.strip()
+        if result.strip() == "?" and stripped.startswith("ERESTART"):
+            return True
         return (stripped[:1] == "(" and ")" not in result) or re.fullmatch(
             r"<\d+\.\d+>", stripped
         ) is not None
@@ -239,13 +245,13 @@ def _decode(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _unquote_printable(before: str, line: str) -> tuple[str, bool]:
+def _unquote_printable(before: str, line: str, quoted: bool) -> tuple[str, bool]:
     """Undo quoted-printable: return the text, and whether the next line belongs to it.
 
     `before` is what the lines before it, which it continues, held.
     """
-    text = before + line
-    soft = bool(before) or _SOFT_BREAK.fullmatch(line) is not None
+    text = (before + line).removesuffix("\r") if quoted else before + line
+    soft = quoted or bool(before) or _SOFT_BREAK.fullmatch(line) is not None
     if not soft and "=3D" not in text and "=20" not in text[-3:]:
         return text, False
     goes_on = text.endswith("=")
@@ -268,7 +274,9 @@ def _is_complete(text: str) -> bool:
         return False
     if _BARE_FAILURE.search(masked):
         return False  # the error's name is on the next line
-    if masked.rstrip().endswith("+++") or "--- " in masked[:80]:
+    if "--- " in masked[:80]:
+        return masked.endswith("---")
+    if masked.rstrip().endswith("+++"):
         return True
     return grammar.whole(masked) is not None or grammar.unfinished(masked) is not None
 

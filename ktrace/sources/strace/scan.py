@@ -67,8 +67,12 @@ _DATA_BLOCK = _block_pattern(_QUIET_BUT_DATA)
 SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN")
 RAW_SPECIAL_DATA = (b"cmsg_level=0x1,", b"0x20000000")
 _START = re.compile(
-    rf"^{grammar.PLAIN_HEAD}(?:{grammar.CALL_NAME}\(|--- |\+\+\+ |<\.\.\. \w+ resumed)".encode()
+    (
+        rf"(?:> ?)*{grammar.PLAIN_HEAD}"
+        rf"(?:{grammar.CALL_NAME}\(|--- |\+\+\+ |<\.\.\. \w+ resumed)"
+    ).encode()
 )
+_LONE_HEAD = re.compile(rf"(?:> ?)*{grammar.PLAIN_HEAD}".encode())
 _DELTA = re.compile(
     rb"^ *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{1,8}(?:<[^>\n]*>)? +)?(\d+\.\d+) ", re.M
 )
@@ -146,9 +150,15 @@ def cut_at(data: bytes) -> int:
         if start == 0:
             break
         if _START.match(data, start):
-            return start
+            return _lone_head(data, start) or start
         position = start
     return end
+
+
+def _lone_head(data: bytes, end: int) -> int:
+    """Return where the line before `end` starts if a wrap parted it, a head, from its call."""
+    start = data.rfind(b"\n", 0, end - 1) + 1
+    return start if _LONE_HEAD.fullmatch(data[start:end].rstrip() + b" ") else 0
 
 
 def scan(data: bytes, dialect: Dialect = Dialect(), *, look: bool = True) -> Block:  # noqa: B008 - immutable
@@ -289,7 +299,8 @@ def stack_of(text: list[str]) -> tuple[str, ...] | None:
 
 def _scan_damaged(data: bytes, dialect: Dialect) -> Block:
     """Scan a block line by line, mending what mail, web and editors did to it."""
-    assembler = Assembler(numbered=dialect.numbered)
+    quoted = data.count(b"=3D") > data.count(b" = ")
+    assembler = Assembler(numbered=dialect.numbered, quoted=quoted)
     rows: list[Row] = []
     passed = 0
     unfiltered = False
