@@ -9,11 +9,13 @@ from ktrace.scrub.addresses import Mapper
 from ktrace.scrub.keys import HELP, KeyFinder
 from ktrace.scrub.options import Change, Counts, Refused, Wanted
 from ktrace.scrub.proof import Proof
-from ktrace.scrub.view import has_record, is_quoted_printable, views
-from ktrace.sources.strace import files, scan
+from ktrace.scrub.view import begins_record, has_record, is_quoted_printable, views
+from ktrace.sources.strace import files
 from ktrace.sources.strace.reader import Account
 
 Progress = Callable[[int], None]
+LINES_BACK = 400  # far more than a mailer makes of one record
+LONGEST_HEAD = 300
 
 
 class Scrubber:
@@ -79,7 +81,7 @@ def _whole_records(path: str, progress: Progress) -> Iterator[bytes]:
             done += len(data)
             progress(done)
             kept += data
-            cut = scan.cut_at(kept)
+            cut = _cut(kept)
             if cut:
                 yield kept[:cut]
                 kept = kept[cut:]
@@ -89,6 +91,19 @@ def _whole_records(path: str, progress: Progress) -> Iterator[bytes]:
                 )
     if kept:
         yield kept
+
+
+def _cut(data: bytes) -> int:
+    """Return where the last record begins, damaged or not: none may be torn."""
+    end = position = data.rfind(b"\n") + 1
+    for _ in range(LINES_BACK):
+        start = data.rfind(b"\n", 0, max(position - 1, 0)) + 1
+        if begins_record(data[start : min(position, start + LONGEST_HEAD)]):
+            return start
+        if start == 0:
+            return 0 if end < files.BLOCK else end
+        position = start
+    return end
 
 
 def _read(stream: BinaryIO, path: str) -> bytes:

@@ -32,12 +32,12 @@ _NOT_SHOWN = re.compile(
 # somebody's words in the place of a payload: `"...key material..."`, `"<redacted>"`
 _WORDS = re.compile(rb"(?:\.\.\.|<|\[)[a-z ,._-]{0,80}(?:\.\.\.|>|\])?")
 _SECRETIVE = re.compile(rb"[\"'`\\]|[0-9a-f]{16}", re.I)
+_ENDS = re.compile(rb"(?:\.\.\.)? *(?:[],)<=\n]|\Z)")
 _RECORD = re.compile(rf"^{START}".encode(), re.M)
 _TID = re.compile(rb"[ >]*(?:\[pid +(\d+)|(\d{1,8})[ <])")
 # the end of a setsockopt() whose beginning was cut off, key bytes and all
 _TAIL = re.compile(
-    rf"^(?!{START}){JUNK}".encode()
-    + rb"(\"?(?:[^\"\\\n]|\\[^\n]){1,4096}+)\""
+    rf"^(?!{START}){JUNK}".encode() + rb"(\"?(?:[^\"\\\n]|\\[^\n]){1,4096}+)\""
     rb"(?:\.\.\.)?, \[?\d+\]?(?:\) *= (?:0|-1 E[A-Z])| *<unf)",
     re.M,
 )
@@ -186,11 +186,15 @@ def _edited(view: View, start: int, end: int, new: bytes) -> Iterator[Change]:
 
 
 def _body(text: bytes, quote: int) -> tuple[int, int]:
-    match = strings.BODY.match(text, quote + 1)
-    assert match is not None  # it matches nothing at all, too
-    if match.end(1) - match.start(1) > strings.LONGEST:
-        raise Refused(quote, "a payload that is too long for a crypto_info")
-    return match.span(1)
+    start = end = quote + 1
+    while end - start <= strings.LONGEST:
+        match = strings.BODY.match(text, end)
+        assert match is not None  # it matches nothing at all, too
+        end = match.end(1)
+        if _ENDS.match(text, match.end()) or not match[2]:
+            return start, end
+        end = match.end()  # a damaged byte that reads as a quote
+    raise Refused(quote, "a payload that is too long for a crypto_info")
 
 
 def _tid(text: bytes, at: int) -> bytes:

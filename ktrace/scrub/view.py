@@ -143,6 +143,10 @@ def has_record(view: View) -> bool:
     return _RECORD.search(view.text) is not None
 
 
+def begins_record(line: bytes) -> bool:
+    return _RECORD.match(views(line, b"=20" in line or b"=3D" in line)[0].text) is not None
+
+
 def is_quoted_printable(raw: bytes) -> bool:
     return b"=3D" in raw and _IS_QUOTED_PRINTABLE.search(raw) is not None
 
