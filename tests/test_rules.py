@@ -169,7 +169,7 @@ CASES = [
             .key("rx")
             .judged("offloaded", "safe", recovered=True)
         ],
-        {"KT201": "note"},
+        {"KT201": "error"},
     ),
     Case("MPTCP", [refused_ulp("ENOPROTOOPT", mptcp=True)], {"KT202": "error"}),
     Case("other ULP", [refused_ulp("EOPNOTSUPP")], {"KT202": "error"}),

@@ -4,9 +4,6 @@
 
 A `setsockopt(TCP_ULP)` or `setsockopt(SOL_TLS, ...)` that failed with EPERM or EACCES.
 
-It is an error; a note where it was the ULP, and a later attempt on every such connection
-succeeded.
-
 ## Why it is bad
 
 Neither TCP nor the tls ULP gives these answers. Something between the program and the kernel
@@ -34,7 +31,7 @@ cgroup tree`. Allow setsockopt with the levels SOL_TCP (6) and SOL_TLS (282).
 from collections.abc import Iterator
 
 from ktrace.rules.base import ConnectionRule, Words
-from ktrace.rules.calls import NO_PERMISSION, program, refused_attempts, unless_recovered
+from ktrace.rules.calls import NO_PERMISSION, program, refused_attempts
 from ktrace.rules.crypto_info import installs
 from ktrace.rules.fold import Fold, Hit
 from ktrace.rules.words import became, consequence
@@ -51,8 +48,7 @@ class PermissionDenied(ConnectionRule):
     def hits(self, judged: Judged) -> Iterator[Hit]:
         for attempt in refused_attempts(judged):
             if attempt.result in NO_PERMISSION:
-                severity = unless_recovered(judged, self.severity)
-                yield Hit(_cause("TCP_ULP", attempt.result, judged), severity, attempt)
+                yield Hit(_cause("TCP_ULP", attempt.result, judged), self.severity, attempt)
         for install in installs(judged):
             if install.call.result in NO_PERMISSION:
                 cause = _cause(install.option, install.call.result, judged)

@@ -4,8 +4,6 @@
 
 A `setsockopt(fd, SOL_TCP, TCP_ULP, "tls")` that failed with ENOENT.
 
-It is an error; a note where a later attempt on every such connection succeeded.
-
 ## Why it is bad
 
 No connection of the program can use kernel TLS. The kernel looks for the ULP before anything
@@ -35,7 +33,7 @@ The 54 ms are modprobe, which the kernel starts for each attempt.
 from collections.abc import Iterator
 
 from ktrace.rules.base import ConnectionRule, Words
-from ktrace.rules.calls import refused_attempts, unless_recovered
+from ktrace.rules.calls import refused_attempts
 from ktrace.rules.fold import Fold, Hit
 from ktrace.rules.words import became, consequence
 from ktrace.timelines import Judged, TraceFacts
@@ -52,7 +50,7 @@ class TlsUlpUnavailable(ConnectionRule):
         for attempt in refused_attempts(judged):
             if attempt.result == "ENOENT":
                 # The kernel is one for all programs, so there is one cause.
-                yield Hit((), unless_recovered(judged, self.severity), attempt)
+                yield Hit((), self.severity, attempt)
 
     def words(self, fold: Fold, trace: TraceFacts) -> Words:
         return Words(

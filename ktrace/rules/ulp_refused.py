@@ -6,9 +6,6 @@ A `setsockopt(fd, SOL_TCP, TCP_ULP, ...)` that failed with ENOPROTOOPT, EOPNOTSU
 another error that is neither about the TCP state (KT101, KT103, KT104), nor about a missing
 module (KT201), nor about permission (KT206).
 
-It is an error; a note for listeners, and where a later attempt on every such connection
-succeeded.
-
 ## Why it is bad
 
 The connection goes on with TLS in user space, and always will: the answer does not depend on
@@ -41,9 +38,8 @@ in `bind` and `server` addresses. systemd socket units: `SocketProtocol=` unset.
 
 from collections.abc import Iterator
 
-from ktrace.findings import Severity
 from ktrace.rules.base import ConnectionRule, Words
-from ktrace.rules.calls import NO_PERMISSION, program, refused_attempts, unless_recovered
+from ktrace.rules.calls import NO_PERMISSION, program, refused_attempts
 from ktrace.rules.fold import Fold, Hit
 from ktrace.rules.words import became, consequence
 from ktrace.timelines import Judged, TraceFacts
@@ -83,7 +79,7 @@ class UlpRefused(ConnectionRule):
             if result == "ENOENT" or result in NO_PERMISSION or _is_old_listener(judged, result):
                 continue
             kind = _MPTCP if judged.facts.mptcp else ""
-            yield Hit((result, kind, program(judged)), _severity(judged), attempt)
+            yield Hit((result, kind, program(judged)), self.severity, attempt)
 
     def words(self, fold: Fold, trace: TraceFacts) -> Words:
         mptcp = fold.shown.facts.mptcp
@@ -100,9 +96,3 @@ class UlpRefused(ConnectionRule):
 def _is_old_listener(judged: Judged, result: str) -> bool:
     """A few stable kernels of January 2023 answer EINVAL on a listener: that is KT103."""
     return result == "EINVAL" and judged.connection.role == "listener"
-
-
-def _severity(judged: Judged) -> Severity:
-    if judged.connection.role == "listener":
-        return "note"
-    return unless_recovered(judged, "error")
