@@ -32,12 +32,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sources": {"errors", "events", "resources", "timelines", "uapi"},
     "tcp_state": {"events", "uapi"},
     # The sequencer and the verdict on what it tracked are one layer.
-    "sequencer": {"events", "findings", "tcp_state", "timelines", "uapi", "verdict"},
-    "verdict": {"events", "findings", "sequencer", "tcp_state", "timelines", "uapi"},
+    "sequencer": {"events", "findings", "tcp_state", "timelines", "uapi"},
     "rules": {"events", "findings", "timelines", "uapi", "wording"},
     "reporters": LEAVES | {"resources", "statistics", "tables", "tally", "timelines"},
     "analysis": LEAVES
-    | {"rules", "sequencer", "sources", "statistics", "tally", "tcp_state", "timelines", "verdict"},
+    | {"rules", "sequencer", "sources", "statistics", "tally", "tcp_state", "timelines"},
     "check": LEAVES | {"analysis", "statistics", "tally", "timelines"},
     "scrub": LEAVES | {"reporters", "sources"},
     "doctor": LEAVES | {"resources", "sources"},

@@ -7,9 +7,9 @@ from ktrace.findings import Basis, Connection, KeyInstall, Role, TcpState, Timel
 from ktrace.sequencer.knowledge import result_of
 from ktrace.sequencer.texts import describe
 from ktrace.sequencer.tracked import Attempt, Install, Row, Tracked
+from ktrace.sequencer.verdict import Covers, missing_proofs, ordering_of, outcome_of, recovered
 from ktrace.timelines import Facts, Judged, Limit
 from ktrace.uapi import TLS_CIPHERS, TLS_VERSIONS
-from ktrace.verdict import Covers, missing_proofs, ordering_of, outcome_of, recovered
 
 NS = 1e9
 Key = tuple[str, int | None, int | None, int | None, str | None]
