@@ -63,8 +63,9 @@ LONG = {
     "ktrace/sequencer/tracked.py:__init__": "one line a field",
     "ktrace/sources/strace/scan.py:_clean_rows": "the innermost loop; a call a line costs too much",
     "ktrace/sources/strace/calls.py": "one small decoder after the other",
+    "ktrace/sources/strace/reader.py:_short": "half of it is one Event, a line a field",
     "ktrace/sources/strace/reader.py:_event": "half of it is one Event, a line a field",
-    "ktrace/sources/strace/reader.py": "one state: who runs, which calls are open, what was seen",
+    "ktrace/sources/strace/reader.py": "one state: which calls are open, what was passed over",
 }
 
 

@@ -11,7 +11,7 @@ from ktrace.scrub.options import Change, Counts, Refused, Wanted
 from ktrace.scrub.proof import Proof
 from ktrace.scrub.view import begins_record, has_record, is_quoted_printable, views
 from ktrace.sources.strace import files
-from ktrace.sources.strace.reader import Account
+from ktrace.sources.strace.account import Account
 
 Progress = Callable[[int], None]
 LINES_BACK = 400  # far more than a mailer makes of one record

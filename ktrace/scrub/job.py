@@ -18,8 +18,8 @@ from ktrace.scrub.blocks import Scrubber
 from ktrace.scrub.options import Counts, Wanted
 from ktrace.scrub.proof import no_trace, require_trace
 from ktrace.sources.strace import files
+from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.compressed import compression
-from ktrace.sources.strace.reader import Account
 
 Progress = Callable[[int, int | None], None]
 SUFFIXES = (".gz", ".zst", ".xz")

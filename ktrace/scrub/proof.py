@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator
 
 from ktrace.errors import KtraceError
 from ktrace.sources.strace import dialect, files, scan
-from ktrace.sources.strace.reader import Account, Counted, Reader
+from ktrace.sources.strace.account import Account
+from ktrace.sources.strace.reader import Counted, Reader
 
 
 class _Anything:

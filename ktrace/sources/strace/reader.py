@@ -6,10 +6,12 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ktrace.events import FAMILIES, Event, Family, Kind, Phase
+from ktrace.events import Event, Kind, Phase
 from ktrace.sources.strace import lines, scan
+from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
 from ktrace.sources.strace.fast import SHORT
+from ktrace.sources.strace.lone import Lone
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
 from ktrace.sources.strace.values import note, split_args, straighten_quotes
 
@@ -22,50 +24,6 @@ _SPECIAL = (*scan.SPECIAL_DATA, *scan.RAW_SPECIAL_DATA)
 MAX_KNOWN = 1024  # descriptors remembered: more would keep ended sockets in memory
 _UNFINISHED = b" <unfinished ...>"
 _ZERO_OR_FAILS = (Kind.ULP, Kind.KEY)
-
-
-class Account:
-    """What one trace showed: coverage, clock, and what was not understood."""
-
-    def __init__(self) -> None:
-        self.lines = 0
-        self.events = 0
-        self.records = 0
-        self.not_understood = 0
-        self.bad: list[tuple[int, int, str]] = []
-        self.names: set[str] = set()
-        self.unfiltered = False
-        self.clock = "none"
-        self.first_ns: int | None = None
-        self.last_ns: int | None = None
-        self.key_lines: list[tuple[int, int]] = []
-        self.key_line_count = 0
-        self.failures = 0
-        self.successes = 0
-        self.complete = False  # the whole trace was read: what was not seen is not there
-        self.warnings: list[str] = []
-
-    def not_read(self, source: int, line: int, reason: str) -> None:
-        self.not_understood += 1
-        if len(self.bad) < MAX_BAD:
-            self.bad.append((source, line, reason))
-
-    def saw_key(self, source: int, line: int) -> None:
-        self.key_line_count += 1
-        if len(self.key_lines) < MAX_BAD:
-            self.key_lines.append((source, line))
-
-    def count_result(self, result: int | None, errno: str | None) -> None:
-        if errno:
-            self.failures += 1
-        elif result is not None:
-            self.successes += 1
-
-    @property
-    def covered(self) -> frozenset[Family]:
-        if self.unfiltered:
-            return frozenset(FAMILIES)
-        return frozenset(family for name in self.names if (family := FAMILY_OF.get(name)))
 
 
 class Counted(Protocol):
@@ -547,51 +505,3 @@ def _short_joined(row: scan.Row, first: str) -> Decoded | None:
     if got is None or got.key_bytes:
         return None
     return Decoded(got.kind, got.fd, got.note, got.detail)
-
-
-class Lone:
-    """Finds the thread of a line without a pid.
-
-    strace writes no prefix while it has one tracee: until the first fork, and again when one is
-    left.
-    """
-
-    UNNAMED = 0
-
-    def __init__(self) -> None:
-        self._alive: dict[int, None] = {}
-        self._root: int | None = (
-            None  # the pid that lines without a prefix belong to, once it is known
-        )
-        self._children: set[int] = set()
-        self._named = False
-        self._used_unnamed = False
-
-    def resolve(self, tid: int | None) -> int:
-        """Return the tid of a line whose prefix says `tid`, or nothing."""
-        if tid is not None:
-            self._named = True
-            if tid not in self._alive:
-                self._alive[tid] = None
-                if self._used_unnamed and self._root is None and tid not in self._children:
-                    # the first named thread that nobody was seen to make is the one without a name
-                    self._root = tid
-            return self.UNNAMED if tid == self._root else tid
-        self._used_unnamed = True
-        if self._named:
-            others = [t for t in self._alive if t != self._root]
-            if self._root is None and len(others) == 1:
-                return others[0]
-            if self._root is not None and self._root not in self._alive and len(others) == 1:
-                return others[0]
-        return self.UNNAMED
-
-    def follow(self, child: int | None) -> None:
-        """Remember a child that clone() or fork() returned."""
-        if child is not None and child > 0 and len(self._children) < 1 << 20:
-            self._children.add(child)
-
-    def gone(self, tid: int) -> None:
-        if tid == self.UNNAMED and self._root is not None:
-            self._alive.pop(self._root, None)
-        self._alive.pop(tid, None)

@@ -12,9 +12,10 @@ from typing import Literal, cast
 from ktrace.errors import KtraceError
 from ktrace.events import FAMILIES, Event, Family
 from ktrace.sources.strace import dialect, files, scan
+from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import FAMILY_OF
 from ktrace.sources.strace.merge import merge
-from ktrace.sources.strace.reader import Account, Consumer, Reader
+from ktrace.sources.strace.reader import Consumer, Reader
 from ktrace.timelines import TraceFacts
 
 
