@@ -178,13 +178,14 @@ def _some(stream: BinaryIO) -> bytes:
     """Read up to a block: of a pipe what is there, of a cut file what came before the cut."""
     if not isinstance(stream, io.BufferedReader):
         return stream.read(BLOCK)
+    whole = isinstance(stream, Expanded) or stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     parts: list[bytes] = []
     size = 0
     try:
         while size < BLOCK and (data := stream.read1(BLOCK - size)):
             parts.append(data)
             size += len(data)
-            if not isinstance(stream, Expanded):
+            if not whole:
                 break
     except EOFError:
         if not parts:

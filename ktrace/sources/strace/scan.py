@@ -73,6 +73,10 @@ _START = re.compile(
     ).encode()
 )
 _LONE_HEAD = re.compile(rf"(?:> ?)*{grammar.PLAIN_HEAD}".encode())
+_DAMAGED_START = re.compile(
+    rb"(?:[ \t\xc2\xa0>#$%*;|/]|&gt;|&nbsp;|=20|\x1b\[[0-9;]*m|<\w[^>\n]{0,40}>)*+"
+    rb"(?:(?:\[pid\b|\d)[^\n\"({]{0,80}?)?" + rf"(?:{grammar.CALL_NAME}\(|--- SIG|\+\+\+ )".encode()
+)
 _DELTA = re.compile(
     rb"^ *(?:\[pid +\d+(?:<[^>\n]*>)?\] *|\d{1,8}(?:<[^>\n]*>)? +)?(\d+\.\d+) ", re.M
 )
@@ -143,16 +147,21 @@ class Dialect(NamedTuple):
 
 def cut_at(data: bytes) -> int:
     """Return where to cut `data`: before the last line that starts a record."""
-    end = data.rfind(b"\n") + 1
-    position = end
+    start = _last_start(data, _START)
+    if start:
+        return _lone_head(data, start) or start
+    # a mail's quote marks, blanks and colours stand before every record
+    return _last_start(data, _DAMAGED_START) or data.rfind(b"\n") + 1
+
+
+def _last_start(data: bytes, pattern: re.Pattern[bytes]) -> int:
+    position = data.rfind(b"\n") + 1
     for _ in range(400):
         start = data.rfind(b"\n", 0, max(position - 1, 0)) + 1
-        if start == 0:
-            break
-        if _START.match(data, start):
-            return _lone_head(data, start) or start
+        if start == 0 or pattern.match(data, start):
+            return start
         position = start
-    return end
+    return 0
 
 
 def _lone_head(data: bytes, end: int) -> int:
