@@ -17,7 +17,7 @@ _ANCHOR = re.compile(
     + _NUMBER
     + rb")|(?P<like>\"(?:\\[34]\\(?:00)?3[3-9:]\\0|\\x0[34]\\x03\\x3[3-9a]\\x00))"
     rb"|(?P<resumed><\.\.\. getsockopt resumed> *(?=\"))"
-    rb"|(?P<torn>sockopt ?\((?:[^\"\\<\n]|<(?:->|[^<>\n]){0,300}+>){0,400}+\\)"
+    rb"|(?P<torn>sockopt ?\((?=[^\"\n]{0,600}\\))"
     rb"|(?P<nested>\\\"\\\\[34]\\\\(?:00)?3)",
     re.I,
 )
@@ -32,6 +32,8 @@ _NOT_SHOWN = re.compile(
 # somebody's words in the place of a payload: `"...key material..."`, `"<redacted>"`
 _WORDS = re.compile(rb"(?:\.\.\.|<|\[)[a-z ,._-]{0,80}(?:\.\.\.|>|\])?")
 _SECRETIVE = re.compile(rb"[\"'`\\]|[0-9a-f]{16}", re.I)
+_UNQUOTED = re.compile(rb"[^\"\n]{0,600}")
+_NOTES = re.compile(rb"<(?:->|[^<>])*+>")
 _ENDS = re.compile(rb"(?:\.\.\.)? *(?:[],)<=\n]|\Z)")
 _RECORD = re.compile(rf"^{START}".encode(), re.M)
 _TID = re.compile(rb"[ >]*(?:\[pid +(\d+)|(\d{1,8})[ <])")
@@ -83,7 +85,8 @@ class KeyFinder:
         if kind == "message":
             return None  # the type of a TLS record beside its data
         if kind == "torn":
-            raise Refused(anchor.start(), "a torn call that may show key bytes")
+            _torn(text, at)
+            return None
         if kind == "nested":
             raise Refused(at, "data that quotes a log with a SOL_TLS call")
         if kind == "resumed":
@@ -219,6 +222,13 @@ class Quotes:
             self._odd ^= _quotes(self._text[self._done : at]) % 2 == 1
             self._done = at
         return self._odd
+
+
+def _torn(text: bytes, at: int) -> None:
+    """Refuse a call that shows escapes before its first quote: it lost what stood before them."""
+    match = _UNQUOTED.match(text, at)
+    if match is not None and b"\\" in _NOTES.sub(b"", match[0]):
+        raise Refused(at, "a torn call that may show key bytes")
 
 
 def _goes_on(text: bytes, at: int) -> bool:
