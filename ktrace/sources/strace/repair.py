@@ -63,7 +63,8 @@ _HEAD_ONLY = re.compile(
 _STACK = re.compile(rf"(?:{grammar.STACK_LINE}|\s*/?\S+\([^()]*\) \[0x[0-9a-f]+\])\s*$")
 _MESSAGE = re.compile(rf"\s*{grammar.MESSAGE}$")
 _ATTACHED = re.compile(
-    r"(?:\[? ?Process \d+ attached(?: \([^)]*\))?\]?|/?[\w./-]*strace: Process \d+ attached)\s*$"
+    r"(?:\[? ?Process \d+ attached(?: \([^)]*\))?\]?"
+    r"|(?<![\w./-])[\w./-]*strace: Process \d+ attached)\s*$"
 )
 _COUNT_TABLE = re.compile(r"\s*(?:\d+\.\d+\s+\d+\.\d+\s+\d+|100\.00|% time|-{4,})")
 _QUOTE = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -92,6 +93,7 @@ class Assembler:
         self._quoted = quoted  # quoted-printable throughout
         self._parts: list[str] = []
         self._size = 0
+        self._joined = 0  # lines put to the first one
         self._first = 0
         self._last = 0
         self._complete = False
@@ -188,13 +190,15 @@ class Assembler:
         match = _START.match(text)
         self._prefixed = match is not None and bool(match[1].strip())
         self._first = self._last = number
+        self._joined = 0
         self._stack = []
         self._parts = [_ATTACHED.sub("", text)]
         self._size = len(text)
         self._complete = _is_complete(self._parts[0])
 
     def _join(self, number: int, text: str) -> None:
-        if len(self._parts) >= MAX_JOINED or self._size > MAX_RECORD:
+        self._joined += 1
+        if self._joined >= MAX_JOINED or self._size > MAX_RECORD:
             self._not_understood(number, "a record of too many lines")
             return
         whole = glue(
