@@ -15,10 +15,10 @@ _NOISE = re.compile(
     rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()][A-Z0-9])"
     rb"|</?(?:br|pre|code|p|div|span|tt|b|i|u|em|strong|font|blockquote|a|li|td|tr)\b[^<>\n]*>"
     rb"|&(?:[a-z]{2,8}|#\d{1,7}|#x[0-9a-fA-F]{1,6});"
-    rb"|\xc2\xa0|\xe2\x80(?:\x87|\x8b|\xaf|[\x9c-\x9f]|\xa6)|\xc2\xab|\xc2\xbb|\xef\xbb\xbf|[\r\0]",
+    rb"|\xc2\xa0|\xe2\x80(?:\x87|\x8b|\xaf|[\x9c-\x9f]|\xa6)|\xc2\xab|\xc2\xbb|\xef\xbb\xbf|\r",
     re.I,
 )
-_MARKS = (b"\x1b", b"<", b"&", b"\xc2", b"\xe2\x80", b"\xef\xbb\xbf", b"\r", b"\0")
+_MARKS = (b"\x1b", b"<", b"&", b"\xc2", b"\xe2\x80", b"\xef\xbb\xbf", b"\r")
 _QUOTED_PRINTABLE = re.compile(rb"=\r?\n|=([0-9A-F]{2})")
 _IS_QUOTED_PRINTABLE = re.compile(rb"\)(?:[ \t]|=20|=\r?\n)*=3D|=\r?\n")
 _LONE_BLANK = re.compile(rb"\xa0")
