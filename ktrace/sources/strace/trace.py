@@ -214,7 +214,10 @@ def _first_line(entry: files.Input) -> str:
     """Return the first line for an error message, shortened, without control characters."""
     if entry.paths[0] == "-":
         return ""
-    line = _head(entry.paths[0]).lstrip().split(b"\n", 1)[0][:40].decode("utf-8", "replace")
+    whole = _head(entry.paths[0]).lstrip().split(b"\n", 1)[0]
+    if b"\\" in whole or b'"' in whole:
+        return ""  # it may be a piece of a string, and the string a key
+    line = whole[:40].decode("utf-8", "replace")
     shown = "".join(c if c.isprintable() else "?" for c in line)
     return f", got '{shown}'"
 
