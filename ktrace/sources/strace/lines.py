@@ -72,11 +72,11 @@ _WHOLE = re.compile(
 )
 _DURATION = re.compile(r"<(\d+)\.(\d+)>\s*$")
 _UNFINISHED = re.compile(
-    r"(?P<args>.*?)\s*<(?:unfinished|detached|pending) ?(?:\.\.\.|…)\s*>?\s*$"
+    r"(?P<args>.*?)<(?:unfinished|detached|pending) ?(?:\.\.\.|…)\s*+>?\s*+$"
     r"|(?P<lost>.*?)<ptrace\([^)]*\):.*$",
     re.S,
 )
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRINGS = re.compile(r'(?<!\\)"(?:[^"\\]|\\.)*+"')
 _SECOND_RESULT = re.compile(r"\)\s*= (?:-?\d|\?|0x)")
 _KILLED = re.compile(r"\+\+\+ killed by (\w+)")
 
@@ -137,7 +137,7 @@ def unfinished(text: str) -> str | None:
     match = _UNFINISHED.fullmatch(text)
     if match is None:
         return None
-    return match["args"] if match["args"] is not None else match["lost"]
+    return match["args"].rstrip() if match["args"] is not None else match["lost"]
 
 
 def is_glued(args: str) -> bool:
@@ -165,7 +165,7 @@ def _nanoseconds(seconds: str, fraction: str) -> int:
     return int(seconds[-12:]) * 1_000_000_000 + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
 
 
-_STACK = re.compile(r"^ *> (.*?)\s*\[0x[0-9a-f]+\]\s*(?:.*)$")
+_STACK = re.compile(r"^ *> ((?:[^\[]|\[(?!0x))*+)\[0x[0-9a-f]+\]")
 
 
 def frame(line: str) -> str | None:
@@ -173,5 +173,5 @@ def frame(line: str) -> str | None:
     match = _STACK.match(line)
     if match is None:
         return None
-    path, paren, symbol = match[1].partition("(")
+    path, paren, symbol = match[1].rstrip().partition("(")
     return path.rsplit("/", 1)[-1] + paren + symbol

@@ -39,7 +39,7 @@ _ENTITY = re.compile(
 _PROMPT = re.compile(r"^\s*(?:(?:>\s?)+|[#$%*;]\s+|//+\s*|\|\s?|-\s+(?=\S)|\w+@\S+[#$]\s+)+")
 # a line of quoted-printable that goes on; a mailer's wrap has a blank before the sign
 _SOFT_BREAK = re.compile(r"(?=.{60,76}$).*[^ ]=")
-_EMPTY = re.compile(r"[\s>|#$*]*(?://+)?\s*")  # nothing, or quote marks and prompts alone
+_EMPTY = re.compile(r"[\s>|#$*]*+(?://+\s*+)?+")  # nothing, or quote marks and prompts alone
 _NUMBER = re.compile(r"^\s*\d{1,8}(?:\s*[:|│.)]\s*|\t+|\s+)")
 _SPACES = str.maketrans(
     {
@@ -67,7 +67,7 @@ _ATTACHED = re.compile(
     r"|(?<![\w./-])[\w./-]*strace: Process \d+ attached)\s*$"
 )
 _COUNT_TABLE = re.compile(r"\s*(?:\d+\.\d+\s+\d+\.\d+\s+\d+|100\.00|% time|-{4,})")
-_QUOTE = re.compile(r'"(?:[^"\\]|\\.)*"')
+_QUOTE = re.compile(r'(?<!\\)"(?:[^"\\]|\\.)*+"')
 _GLUE = re.compile(
     r"((?:\)\s*= (?:-1 E[A-Z0-9]+|-?\d+|\?|0x[0-9a-f]+)(?:<(?:->|[^<>])*>)?"
     r"(?: E[A-Z]+)?(?: \([^()\n]*\))*(?: <\d+\.\d+>)?"

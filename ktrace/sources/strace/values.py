@@ -13,7 +13,7 @@ from ktrace.events import Endpoint, FdNote
 from ktrace.uapi import AF, AF_NAMES, EPOLL_BITS, ERRNO_NUMBERS
 
 # "..." with escapes; a string cut by -s has `...` behind it
-STRING = r'"(?:[^"\\]|\\.)*"'
+STRING = r'(?<!\\)"(?:[^"\\]|\\.)*+"'
 _SPLIT = re.compile(
     rf"""{STRING}                       # strings hide everything
       | /\*[^*\n]{{0,400}}\*/            # comments of -X verbose
@@ -157,7 +157,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return _SIMPLE_ESCAPES.get(token, token)
 
 
-_FD = re.compile(r"(-?\d{1,12}|0x[0-9a-fA-F]{1,16})\s*(?:<(.*)>)?\s*$", re.S)
+_FD = re.compile(r"(-?\d{1,12}|0x[0-9a-fA-F]{1,16})\s*+(?:<(.*)>)?\s*$", re.S)
 _NOTE = re.compile(r"(?:([A-Za-z0-9-]+):)?\[(.*)\]$", re.S)
 
 
@@ -205,7 +205,7 @@ _PORT = re.compile(r"sin6?_port=(?:htons\((\d{1,5})\)|(\"(?:[^\"\\]|\\.)*\")|(0x
 _ADDR4 = re.compile(r"sin_addr=(?:inet_addr\(\"([^\"]*)\"\)|(\"(?:[^\"\\]|\\.)*\"))")
 _ADDR6 = re.compile(
     r"inet_pton\(AF_INET6,\s*\"([^\"]*)\""
-    r"|sin6_addr=(?:inet_pton\([^\"]*\"([^\"]*)\"|(\"(?:[^\"\\]|\\.)*\"))"
+    r"|sin6_addr=(?:inet_pton\([^\"]{0,40}\"([^\"]*)\"|(\"(?:[^\"\\]|\\.)*\"))"
 )
 _RAW_SOCKADDR_V4 = 8
 _RAW_SOCKADDR_V6 = 24
@@ -283,12 +283,12 @@ def _printable_address(raw: bytes) -> str | None:
 
 
 _EPOLL_EVENT = re.compile(
-    r"\{\s*(?:events=)?([A-Z_|0-9a-fx /*?]+?)\s*,\s*(?:data=)?(?:\{\s*)?(?:u32=)?(-?\w+)"
-    r"(?:\s*,\s*(?:u64=)?(-?\w+))?\s*\}"
+    r"\{\s{0,3}(?:events=)?([A-Z_|0-9a-fx /*?]{1,300}?)\s{0,3},\s*(?:data=)?"
+    r"(?:\{\s*)?(?:u32=)?(-?\w+)(?:\s*,\s*(?:u64=)?(-?\w+))?\s*\}"
 )
 _POLL_EVENT = re.compile(
-    r"\{\s*fd=([^,{}]*?(?:<[^{}]*?>)?)\s*,\s*(?:r?events=)?([A-Z_|0-9a-fx /*?]+)?"
-    r"\s*(?:,\s*revents=([^{}]*?))?\}"
+    r"\{\s{0,3}fd=([^,{}]{0,300}?(?:<[^{}]{0,300}?>)?)\s{0,3},\s{0,3}"
+    r"(?:r?events=)?([A-Z_|0-9a-fx /*?]{1,300})?\s{0,3}(?:,\s{0,3}revents=([^{}]{0,300}?))?\}"
 )
 
 
@@ -328,7 +328,7 @@ def poll_events(text: str) -> list[tuple[int, int]]:
 
 
 # `[3 4 5]`, `[3<TCP:[1]>, 4]`
-FD_SET = r"\[(?:\s*\d+(?:<(?:->|[^<>])*>)?,?)*\s*(?:\.\.\.)?\]"
+FD_SET = r"\[(?:\s*+\d++(?:<(?:->|[^<>])*+>)?+,?+)*+\s*+(?:\.\.\.)?\]"
 _DECORATION = re.compile(r"<(?:->|[^<>])*>")
 
 
