@@ -167,6 +167,8 @@ def _last_start(data: bytes, pattern: re.Pattern[bytes]) -> int:
 def _lone_head(data: bytes, end: int) -> int:
     """Return where the line before `end` starts if a wrap parted it, a head, from its call."""
     start = data.rfind(b"\n", 0, end - 1) + 1
+    if data[max(start - 200, 0) : start].rstrip(b" \r\n").endswith((b"=", b",", b"(")):
+        return 0  # `4<socket:[7]>` behind a wrapped ` =` is a result
     return start if _LONE_HEAD.fullmatch(data[start:end].rstrip() + b" ") else 0
 
 
