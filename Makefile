@@ -28,7 +28,7 @@ test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the page
 fuzz: $(VENV)/.with-fuzz  ## feed damaged logs and captures to the readers (FOR=60: seconds for each)
 	for target in strace capture scrub; do \
 		$(VENV)/bin/python -m tests.fuzz $$target build/fuzz/$$target \
-			-max_total_time=$(or $(FOR),20) -timeout=10 -rss_limit_mb=1500 || exit 1; \
+			-max_total_time=$(or $(FOR),20) -timeout=10 -rss_limit_mb=1500 -artifact_prefix=build/fuzz/ || exit 1; \
 	done
 
 lint: $(VENV)/.with-lint  ## style and types, of the tests too
