@@ -37,6 +37,10 @@ class Phase(enum.IntEnum):
     END = 2
 
 
+# for the busy places: Python 3.11 takes as long to find a member of an Enum as to call a function
+WHOLE, BEGIN, END = Phase.WHOLE, Phase.BEGIN, Phase.END
+
+
 class Kind(enum.IntEnum):
     """What an event means to the sequencer; a small closed set, whatever the syscall was called."""
 

@@ -5,7 +5,8 @@ One row of a table here is one fact of the kernel (net/ipv4/tcp.c, tcp_poll and 
 6.1 to 7.3).  `Effect` says what an event means for the socket; the sequencer applies it.
 """
 
-import enum
+from collections.abc import Callable
+from typing import Literal
 
 from ktrace import uapi
 from ktrace.events import Event, IntDetail, IoDetail, Kind
@@ -44,14 +45,10 @@ AFTER_CLOSE = {
 }
 
 
-class Effect(enum.Enum):
-    """What an event tells of the socket."""
-
-    NOTHING = enum.auto()
-    PROOF = enum.auto()  # the kernel must have had the socket in ESTABLISHED
-    FIN = enum.auto()  # a proof too, and the peer has closed
-    FAILURE = enum.auto()  # the connect had failed
-    RESET = enum.auto()  # the connection is gone
+# What an event tells of the socket.  proof: the kernel must have had it in ESTABLISHED; fin: that
+# too, and the peer has closed; failure: the connect had failed; reset: the connection is gone.
+# Words and not an Enum, whose members Python 3.11 finds as slowly as it calls a function.
+Effect = Literal["nothing", "proof", "fin", "failure", "reset"]
 
 
 def of_call(event: Event, *, fastopen: bool, fastopen_child: bool) -> Effect:
@@ -61,63 +58,66 @@ def of_call(event: Event, *, fastopen: bool, fastopen_child: bool) -> Effect:
     writability and write > 0 all happen in SYN_SENT.  `fastopen_child`: accepted from a
     TCP_FASTOPEN listener.
     """
-    kind = event.kind
-    if kind is Kind.READ or kind is Kind.RECV_FDS:
-        return _of_read(event)
-    if kind is Kind.WRITE or kind is Kind.SEND_FDS:
-        return _of_write(event, fastopen)
-    if kind is Kind.CONNECT:
-        return _of_connect(event, fastopen)
-    if kind is Kind.GETPEERNAME:
-        return Effect.PROOF if event.result == 0 and not fastopen_child else Effect.NOTHING
-    if kind is Kind.ULP:
-        return Effect.PROOF if event.result == 0 else Effect.NOTHING
-    if kind is Kind.KEY:
-        # only a socket that has the ULP takes keys, and only ESTABLISHED gets the ULP
-        return Effect.PROOF if event.result == 0 else Effect.NOTHING
-    if kind is Kind.SO_ERROR:
-        return (
-            Effect.FAILURE
-            if isinstance(event.detail, IntDetail) and event.detail.value
-            else Effect.NOTHING
-        )
-    if kind is Kind.TCP_INFO:
-        return _of_tcp_info(event)
-    return Effect.NOTHING
+    shows = _EFFECTS.get(event.kind)
+    return "nothing" if shows is None else shows(event, fastopen, fastopen_child)
 
 
-def _of_read(event: Event) -> Effect:
+def _of_read(event: Event, _fastopen: bool, _child: bool) -> Effect:
     if event.errno is not None:
-        return Effect.RESET if event.errno in BROKEN else Effect.NOTHING
+        return "reset" if event.errno in BROKEN else "nothing"
     if event.result is None or event.result < 0:
-        return Effect.NOTHING
-    return Effect.PROOF if event.result > 0 else Effect.FIN
+        return "nothing"
+    return "proof" if event.result > 0 else "fin"
 
 
-def _of_write(event: Event, fastopen: bool) -> Effect:
+def _of_write(event: Event, fastopen: bool, _child: bool) -> Effect:
     if event.errno is not None:
-        return Effect.RESET if event.errno in BROKEN or event.errno == "EPIPE" else Effect.NOTHING
+        return "reset" if event.errno in BROKEN or event.errno == "EPIPE" else "nothing"
     if isinstance(event.detail, IoDetail) and event.detail.fastopen:
-        return Effect.NOTHING
-    return Effect.PROOF if event.result and event.result > 0 and not fastopen else Effect.NOTHING
+        return "nothing"
+    return "proof" if event.result and event.result > 0 and not fastopen else "nothing"
 
 
-def _of_connect(event: Event, fastopen: bool) -> Effect:
+def _of_connect(event: Event, fastopen: bool, _child: bool) -> Effect:
     if event.result is None and event.errno is None:
-        return Effect.NOTHING
+        return "nothing"
     if event.errno == "EISCONN" or event.result == 0:
-        return Effect.NOTHING if fastopen else Effect.PROOF
-    return Effect.NOTHING if event.errno in IN_PROGRESS or event.errno == CUT else Effect.FAILURE
+        return "nothing" if fastopen else "proof"
+    return "nothing" if event.errno in IN_PROGRESS or event.errno == CUT else "failure"
 
 
-def _of_tcp_info(event: Event) -> Effect:
+def _of_tcp_info(event: Event, _fastopen: bool, _child: bool) -> Effect:
     if event.result != 0 or not isinstance(event.detail, IntDetail):
-        return Effect.NOTHING
-    return (
-        Effect.PROOF
-        if uapi.TCP_STATES.get(event.detail.value) in AFTER_ESTABLISHED
-        else Effect.NOTHING
-    )
+        return "nothing"
+    return "proof" if uapi.TCP_STATES.get(event.detail.value) in AFTER_ESTABLISHED else "nothing"
+
+
+def _of_getpeername(event: Event, _fastopen: bool, child: bool) -> Effect:
+    return "proof" if event.result == 0 and not child else "nothing"
+
+
+def _of_ktls(event: Event, _fastopen: bool, _child: bool) -> Effect:
+    # only ESTABLISHED gets the ULP, and only a socket that has it takes keys
+    return "proof" if event.result == 0 else "nothing"
+
+
+def _of_so_error(event: Event, _fastopen: bool, _child: bool) -> Effect:
+    return "failure" if isinstance(event.detail, IntDetail) and event.detail.value else "nothing"
+
+
+# one row a kind of call that can tell something
+_EFFECTS: dict[Kind, Callable[[Event, bool, bool], Effect]] = {
+    Kind.READ: _of_read,
+    Kind.RECV_FDS: _of_read,
+    Kind.WRITE: _of_write,
+    Kind.SEND_FDS: _of_write,
+    Kind.CONNECT: _of_connect,
+    Kind.GETPEERNAME: _of_getpeername,
+    Kind.ULP: _of_ktls,
+    Kind.KEY: _of_ktls,
+    Kind.SO_ERROR: _of_so_error,
+    Kind.TCP_INFO: _of_tcp_info,
+}
 
 
 def of_readiness(events: int, *, fastopen: bool, in_flight: bool) -> Effect:
@@ -126,13 +126,7 @@ def of_readiness(events: int, *, fastopen: bool, in_flight: bool) -> Effect:
     A socket that failed, or was never connected, is writable too, but then with ERR or HUP.
     """
     if events & (uapi.EPOLLERR | uapi.EPOLLHUP):
-        return (
-            Effect.FAILURE
-            if in_flight
-            else Effect.RESET
-            if events & uapi.EPOLLHUP
-            else Effect.NOTHING
-        )
+        return "failure" if in_flight else "reset" if events & uapi.EPOLLHUP else "nothing"
     if events & uapi.EPOLLOUT and not fastopen:
-        return Effect.FIN if events & uapi.EPOLLRDHUP else Effect.PROOF
-    return Effect.NOTHING
+        return "fin" if events & uapi.EPOLLRDHUP else "proof"
+    return "nothing"

@@ -1,13 +1,14 @@
 """Calls on a socket: connecting, listening, options, data, and what else shows its state."""
 
 from ktrace.events import (
+    BEGIN,
+    END,
     Endpoint,
     Event,
     IntDetail,
     IoDetail,
     Kind,
     OptionDetail,
-    Phase,
     StateDetail,
 )
 from ktrace.sequencer.knowledge import apply, begin_connect
@@ -22,13 +23,13 @@ def _connect(world: World, event: Event) -> None:
         return
     endpoint = event.detail if isinstance(event.detail, Endpoint) else None
     if endpoint is not None and endpoint.family == "AF_UNSPEC":
-        if event.phase is not Phase.BEGIN and not event.errno:
+        if event.phase is not BEGIN and not event.errno:
             _disconnect(world, tracked, event)
         return
     before = tracked.state
-    if event.phase is not Phase.END:
+    if event.phase is not END:
         begin_connect(world, tracked, event, endpoint)
-    if event.phase is not Phase.BEGIN:
+    if event.phase is not BEGIN:
         if event.errno in IN_PROGRESS or event.errno in BROKEN:
             tracked.is_tcp = True
         apply(world, tracked, event)
@@ -45,7 +46,7 @@ def _disconnect(world: World, tracked: Tracked, event: Event) -> None:
 
 def _listen(world: World, event: Event) -> None:
     tracked = world.subject(event)
-    if tracked is not None and event.phase is not Phase.BEGIN and not event.errno:
+    if tracked is not None and event.phase is not BEGIN and not event.errno:
         tracked.listening = True
         tracked.before_trace = False
         tracked.keep(Row(event, tracked.state, "LISTEN"))
@@ -54,7 +55,7 @@ def _listen(world: World, event: Event) -> None:
 
 def _bind(world: World, event: Event) -> None:
     tracked = world.subject(event)
-    if tracked is None or event.phase is Phase.BEGIN or event.errno:
+    if tracked is None or event.phase is BEGIN or event.errno:
         return
     if isinstance(event.detail, Endpoint) and event.detail.address and event.detail.port:
         tracked.local = str(event.detail)
@@ -63,7 +64,7 @@ def _bind(world: World, event: Event) -> None:
 
 def _shutdown(world: World, event: Event) -> None:
     tracked = world.subject(event)
-    if tracked is None or event.phase is Phase.BEGIN:
+    if tracked is None or event.phase is BEGIN:
         return
     before = tracked.state
     how = event.detail.value if isinstance(event.detail, IntDetail) else 2
@@ -75,7 +76,7 @@ def _shutdown(world: World, event: Event) -> None:
 def _option(world: World, event: Event) -> None:
     tracked = world.subject(event)
     detail = event.detail
-    if tracked is None or event.phase is Phase.BEGIN or not isinstance(detail, OptionDetail):
+    if tracked is None or event.phase is BEGIN or not isinstance(detail, OptionDetail):
         return
     if detail.level == "SOL_TCP" and not event.errno:
         tracked.is_tcp = True
@@ -91,10 +92,10 @@ def _on_socket(world: World, event: Event) -> None:
     if tracked is None:
         return
     opens_fast = isinstance(event.detail, IoDetail) and event.detail.fastopen
-    if opens_fast and event.phase is not Phase.END:
+    if opens_fast and event.phase is not END:
         begin_connect(world, tracked, event, None)
         tracked.fastopen = True
-    if event.phase is Phase.BEGIN:
+    if event.phase is BEGIN:
         return
     _learn_addresses(tracked, event)
     if tracked.in_flight and event.kind is Kind.TCP_INFO and _hides_its_result(event):

@@ -1,6 +1,8 @@
 """Calls that open, copy, pass on and close descriptors, and those that make and end processes."""
 
 from ktrace.events import (
+    BEGIN,
+    END,
     AcceptDetail,
     CloneDetail,
     CloseRangeDetail,
@@ -10,7 +12,6 @@ from ktrace.events import (
     FdPair,
     IntDetail,
     Kind,
-    Phase,
     SocketDetail,
 )
 from ktrace.sequencer.knowledge import prove
@@ -40,7 +41,7 @@ def _socket(world: World, event: Event) -> None:
 
 
 def _pair(world: World, event: Event) -> None:
-    if event.phase is not Phase.BEGIN and isinstance(event.detail, FdPair) and not event.errno:
+    if event.phase is not BEGIN and isinstance(event.detail, FdPair) and not event.errno:
         world.processes.other(event.tid, event.detail.first, event.detail.cloexec)
         world.processes.other(event.tid, event.detail.second, event.detail.cloexec)
 
@@ -82,7 +83,7 @@ def _accept(world: World, event: Event) -> None:
 
 
 def _close(world: World, event: Event) -> None:
-    if event.phase is Phase.END or event.fd is None or event.errno == "EBADF":
+    if event.phase is END or event.fd is None or event.errno == "EBADF":
         return
     found = world.processes.get(event.tid, event.fd)
     if isinstance(found, Tracked) and found.refs == 1 and _held_elsewhere(event):
@@ -97,7 +98,7 @@ def _close(world: World, event: Event) -> None:
 
 def _close_range(world: World, event: Event) -> None:
     detail = event.detail
-    if event.phase is Phase.BEGIN or not isinstance(detail, CloseRangeDetail) or event.errno:
+    if event.phase is BEGIN or not isinstance(detail, CloseRangeDetail) or event.errno:
         return
     if detail.unshare:
         world.processes.unshare(event.tid)
@@ -127,7 +128,7 @@ def _setfd(world: World, event: Event) -> None:
 
 def _send_fds(world: World, event: Event) -> None:
     # from its start on: the receiver's call can come back first
-    if event.phase is Phase.END or not isinstance(event.detail, FdList) or event.errno:
+    if event.phase is END or not isinstance(event.detail, FdList) or event.errno:
         return
     world.asked_changed()
     for fd in event.detail.fds:
@@ -139,7 +140,7 @@ def _send_fds(world: World, event: Event) -> None:
 
 
 def _recv_fds(world: World, event: Event) -> None:
-    if event.phase is Phase.BEGIN or not isinstance(event.detail, FdList) or event.errno:
+    if event.phase is BEGIN or not isinstance(event.detail, FdList) or event.errno:
         return
     for fd in event.detail.fds:
         opened = world.sent.pop(0) if world.sent else None
@@ -168,7 +169,7 @@ def _pidfd_getfd(world: World, event: Event) -> None:
 
 
 def _clone(world: World, event: Event) -> None:
-    if event.phase is Phase.BEGIN:
+    if event.phase is BEGIN:
         world.cloning[event.tid] = event
         return
     world.cloning.pop(event.tid, None)
@@ -187,12 +188,12 @@ def born(world: World, clone: Event, child: int) -> None:
 
 
 def _exec(world: World, event: Event) -> None:
-    if event.phase is not Phase.BEGIN and event.result == 0:
+    if event.phase is not BEGIN and event.result == 0:
         world.processes.exec(event.tid)
 
 
 def _exit(world: World, event: Event) -> None:
-    if event.phase is not Phase.END:
+    if event.phase is not END:
         world.leave(event.tid)
         world.cloning.pop(event.tid, None)
         world.processes.exit(

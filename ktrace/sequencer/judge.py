@@ -2,7 +2,7 @@
 
 from typing import Literal, cast
 
-from ktrace.events import Event, Family, Kind, Phase
+from ktrace.events import BEGIN, Event, Family, Kind
 from ktrace.findings import Basis, Connection, KeyInstall, Role, TcpState, TimelineRow, UlpAttempt
 from ktrace.sequencer.knowledge import result_of
 from ktrace.sequencer.texts import describe
@@ -189,7 +189,7 @@ def _row(row: Row) -> TimelineRow:
         tid=None if is_state else event.tid,
         call="state" if is_state else event.call,
         text="state change in the kernel" if is_state else row.text or describe(event),
-        result=None if is_state or event.phase is Phase.BEGIN else _shown_result(event),
+        result=None if is_state or event.phase is BEGIN else _shown_result(event),
         duration_us=duration,
         state_before=cast(TcpState, row.before),
         state_after=cast(TcpState, row.after),

@@ -3,8 +3,10 @@
 from ktrace.events import Endpoint, Event, IntDetail, Kind
 from ktrace.sequencer.tracked import Tracked
 from ktrace.sequencer.world import World, is_tcp_note
-from ktrace.tcp_state import Effect, of_call
+from ktrace.tcp_state import of_call
 from ktrace.uapi import ERRNO_NAMES
+
+_KTLS = frozenset((Kind.ULP, Kind.KEY))
 
 
 def result_of(event: Event) -> str | None:
@@ -43,23 +45,19 @@ def begin_connect(world: World, tracked: Tracked, event: Event, endpoint: Endpoi
 def apply(world: World, tracked: Tracked, event: Event) -> None:
     """Let a finished call change what is known of the socket."""
     effect = of_call(event, fastopen=tracked.fastopen, fastopen_child=tracked.fastopen_child)
-    if effect is Effect.NOTHING:
+    if effect == "nothing":
         return
-    if effect is Effect.FAILURE or (effect is Effect.RESET and tracked.in_flight):
+    if effect == "failure" or (effect == "reset" and tracked.in_flight):
         fail(world, tracked, _reason(event))
-    elif effect is Effect.RESET:
+    elif effect == "reset":
         if not tracked.observed:
             tracked.state = "CLOSE"
-    elif (
-        tracked.connect_begun or tracked.accepted or tracked.before_trace or effect is Effect.PROOF
-    ):
+    elif tracked.connect_begun or tracked.accepted or tracked.before_trace or effect == "proof":
         prove(world, tracked, event)
-        if effect is Effect.FIN and tracked.state == "ESTABLISHED" and not tracked.observed:
+        if effect == "fin" and tracked.state == "ESTABLISHED" and not tracked.observed:
             tracked.state = "CLOSE_WAIT"
         elif (
-            effect is Effect.FIN
-            and tracked.state in ("FIN_WAIT1", "FIN_WAIT2")
-            and not tracked.observed
+            effect == "fin" and tracked.state in ("FIN_WAIT1", "FIN_WAIT2") and not tracked.observed
         ):
             tracked.state = "TIME_WAIT"
 
@@ -67,7 +65,7 @@ def apply(world: World, tracked: Tracked, event: Event) -> None:
 def prove(world: World, tracked: Tracked, event: Event) -> None:
     if tracked.listening:
         return
-    if event.kind is not Kind.ULP and event.kind is not Kind.KEY:
+    if event.kind not in _KTLS:
         tracked.told = True
     if tracked.proved:
         return

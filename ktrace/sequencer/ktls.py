@@ -1,6 +1,6 @@
 """The two steps of kTLS: setting the ULP, installing keys."""
 
-from ktrace.events import Event, KeyDetail, Kind, Phase
+from ktrace.events import BEGIN, END, Event, KeyDetail, Kind
 from ktrace.sequencer.knowledge import apply, result_of
 from ktrace.sequencer.tracked import Attempt, Install, Row, Tracked
 from ktrace.sequencer.world import Handler, World
@@ -12,7 +12,7 @@ def _ulp(world: World, event: Event) -> None:
     tracked = world.subject(event)
     if tracked is None:
         return
-    begun = _begun_attempt(tracked, event) if event.phase is Phase.END else None
+    begun = _begun_attempt(tracked, event) if event.phase is END else None
     if begun is not None:
         tracked.drop(begun.event)
         _ulp_settles(world, tracked, begun, event)
@@ -20,7 +20,7 @@ def _ulp(world: World, event: Event) -> None:
         return
     attempt = _attempt(tracked, event)
     tracked.attempts.append(attempt)
-    if event.phase is not Phase.BEGIN:
+    if event.phase is not BEGIN:
         _ulp_settles(world, tracked, attempt, event)
     else:
         tracked.keep_setup(Row(event, attempt.state, attempt.state, attempt.observed))
@@ -29,7 +29,7 @@ def _ulp(world: World, event: Event) -> None:
 def _begun_attempt(tracked: Tracked, event: Event) -> Attempt | None:
     """Return the attempt that this thread has begun and not finished."""
     for attempt in reversed(tracked.attempts):
-        if attempt.event.phase is Phase.BEGIN and attempt.event.tid == event.tid:
+        if attempt.event.phase is BEGIN and attempt.event.tid == event.tid:
             return attempt
     return None
 
@@ -73,7 +73,7 @@ def _key(world: World, event: Event) -> None:
     if tracked is None or not isinstance(event.detail, KeyDetail):
         return
     install = Install(event, event.detail, result_of(event))
-    index = _begun_install(tracked, event) if event.phase is Phase.END else None
+    index = _begun_install(tracked, event) if event.phase is END else None
     if index is not None:
         tracked.drop(tracked.keys[index].event)
         tracked.keys[index] = install
@@ -81,7 +81,7 @@ def _key(world: World, event: Event) -> None:
         world.end_if_closed(tracked)
         return
     tracked.keys.append(install)
-    if event.phase is not Phase.BEGIN:
+    if event.phase is not BEGIN:
         _key_settles(world, tracked, event)
     else:
         tracked.keep_setup(Row(event, tracked.state, tracked.state, tracked.observed))
@@ -90,7 +90,7 @@ def _key(world: World, event: Event) -> None:
 def _begun_install(tracked: Tracked, event: Event) -> int | None:
     for index in range(len(tracked.keys) - 1, -1, -1):
         begun = tracked.keys[index].event
-        if begun.phase is Phase.BEGIN and begun.tid == event.tid:
+        if begun.phase is BEGIN and begun.tid == event.tid:
             return index
     return None
 

@@ -7,7 +7,7 @@ excuses it.
 
 from collections.abc import Collection
 
-from ktrace.events import Event, Kind, Phase
+from ktrace.events import END, Event, Kind
 from ktrace.sequencer import connecting, descriptors, ktls, waiting
 from ktrace.sequencer.tables import Other
 from ktrace.sequencer.tracked import TAIL, Tracked
@@ -43,7 +43,7 @@ class Sequencer:
         if world.cloning and not world.processes.knows(event.tid):
             # a child's first call can be printed before its parent's clone() comes back
             descriptors.born(world, world.cloning.pop(next(iter(world.cloning))), event.tid)
-        if event.tid in world.inside and event.phase is not Phase.END:
+        if event.tid in world.inside and event.phase is not END:
             world.leave(event.tid)  # the call it was in came back unseen
         handler = HANDLERS.get(event.kind)
         if handler is not None:

@@ -2,13 +2,13 @@
 
 import msgspec
 
-from ktrace.events import CloexecDetail, EpollCtlDetail, Event, Kind, Phase, Ready, WaitDetail
+from ktrace.events import BEGIN, CloexecDetail, EpollCtlDetail, Event, Kind, Ready, WaitDetail
 from ktrace.sequencer.knowledge import fail, prove
 from ktrace.sequencer.tables import Epoll
 from ktrace.sequencer.texts import ready as ready_text
 from ktrace.sequencer.tracked import Row, Tracked
 from ktrace.sequencer.world import Handler, World, returned_fd
-from ktrace.tcp_state import Effect, of_readiness
+from ktrace.tcp_state import of_readiness
 from ktrace.uapi import EPOLLERR, EPOLLHUP, EPOLLOUT, EPOLLRDHUP
 
 MAX_FD = 1 << 20  # no process has more, unless somebody raised fs.nr_open
@@ -24,7 +24,7 @@ def _epoll_create(world: World, event: Event) -> None:
 
 def _epoll_ctl(world: World, event: Event) -> None:
     detail = event.detail
-    if event.phase is Phase.BEGIN or not isinstance(detail, EpollCtlDetail) or event.errno:
+    if event.phase is BEGIN or not isinstance(detail, EpollCtlDetail) or event.errno:
         return
     epoll = _epoll(world, event)
     tracked = world.processes.get(event.tid, detail.fd)
@@ -39,7 +39,7 @@ def _epoll_ctl(world: World, event: Event) -> None:
 
 def _wait(world: World, event: Event) -> None:
     detail = event.detail
-    if event.phase is Phase.BEGIN or not isinstance(detail, WaitDetail):
+    if event.phase is BEGIN or not isinstance(detail, WaitDetail):
         return
     epoll = _epoll(world, event) if event.fd is not None else None
     may_tell = world.unsettled or detail.hidden or (epoll is not None and not epoll.complete)
@@ -102,14 +102,14 @@ def _readiness(world: World, tracked: Tracked, event: Event, ready: Ready, certa
 def _apply_readiness(world: World, tracked: Tracked, event: Event, events: int) -> None:
     effect = of_readiness(events, fastopen=tracked.fastopen, in_flight=tracked.in_flight)
     told = tracked.told
-    if effect is Effect.FAILURE:
+    if effect == "failure":
         fail(world, tracked, "EPOLLERR" if events & EPOLLERR else "EPOLLHUP")
-    elif effect in (Effect.PROOF, Effect.FIN) and (
+    elif effect in ("proof", "fin") and (
         tracked.connect_begun or tracked.accepted or tracked.before_trace
     ):
         prove(world, tracked, event)
         tracked.proved_by_select = not told and "select" in event.call
-    elif effect is Effect.RESET and tracked.proved and not tracked.observed:
+    elif effect == "reset" and tracked.proved and not tracked.observed:
         tracked.state = "CLOSE"
     if events & EPOLLRDHUP and tracked.state == "ESTABLISHED" and not tracked.observed:
         tracked.state = "CLOSE_WAIT"
@@ -141,7 +141,7 @@ def _watches(world: World, event: Event, detail: WaitDetail, tracked: Tracked) -
 
 
 def _io_uring(world: World, event: Event) -> None:
-    if event.phase is not Phase.BEGIN and not event.errno:
+    if event.phase is not BEGIN and not event.errno:
         table = world.processes.table(event.tid)
         for tracked in world.in_flight.values():
             if any(opened is tracked for opened in table.fds.values()):

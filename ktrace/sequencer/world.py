@@ -6,7 +6,7 @@ The handlers (descriptors.py, connecting.py, ktls.py, waiting.py) act on one `Wo
 from collections import deque
 from collections.abc import Callable
 
-from ktrace.events import AcceptDetail, Endpoint, Event, FdNote, Kind, OptionDetail, Phase
+from ktrace.events import BEGIN, END, AcceptDetail, Endpoint, Event, FdNote, Kind, OptionDetail
 from ktrace.sequencer.processes import Processes
 from ktrace.sequencer.tables import Open
 from ktrace.sequencer.tracked import Tracked
@@ -77,13 +77,13 @@ class World:
         The second half of a call is about the socket its first half named, whatever has become of
         the descriptor since; a call in progress keeps its socket alive.
         """
-        if event.phase is Phase.END:
+        if event.phase is END:
             begun = self.inside.pop(event.tid, None)
             if begun is not None:
                 begun.inside -= 1
                 return begun
         tracked = self.tracked(event)
-        if event.phase is Phase.BEGIN and tracked is not None:
+        if event.phase is BEGIN and tracked is not None:
             self.leave(event.tid)
             self.inside[event.tid] = tracked
             tracked.inside += 1
@@ -223,7 +223,7 @@ _TCP_ANSWERS = (None, "ENOENT", "EEXIST", "ENOTCONN", "ENOTSUPP")  # to TCP_ULP
 def returned_fd(event: Event) -> bool:
     """Tell whether a call has returned a descriptor."""
     return (
-        event.phase is not Phase.BEGIN
+        event.phase is not BEGIN
         and event.errno is None
         and event.result is not None
         and event.result >= 0
@@ -255,7 +255,7 @@ def _shows_tcp(event: Event) -> bool:
 
 def _takes_ktls(event: Event) -> bool:
     """Tell a kTLS call with a result that only a TCP socket gives."""
-    if event.phase is Phase.BEGIN or event.result is None:
+    if event.phase is BEGIN or event.result is None:
         return False
     if event.kind is Kind.ULP:
         return event.errno in _TCP_ANSWERS

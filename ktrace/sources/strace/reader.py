@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ktrace.events import Event, Kind, Phase
+from ktrace.events import BEGIN, END, WHOLE, Event, Kind, Phase
 from ktrace.sources.strace import lines, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
@@ -136,7 +136,7 @@ class Reader:
         duration = got.duration_ns
         return Event(
             got.kind,
-            Phase.WHOLE,
+            WHOLE,
             tid,
             row.name,
             got.fd,
@@ -225,7 +225,7 @@ class Reader:
         if row.form == scan.EXIT:
             self._lone.gone(tid)
             self._halves.pop(tid, None)
-            yield self._event(row, tid, Phase.WHOLE, "exit", Decoded(Kind.EXIT), None)
+            yield self._event(row, tid, WHOLE, "exit", Decoded(Kind.EXIT), None)
             return
         self._account.names.add(row.name)
         if self._awaited:
@@ -264,7 +264,7 @@ class Reader:
         if got.key_bytes:
             self._account.saw_key(self._source, self._base + row.line + 1)
         decoded = Decoded(got.kind, got.fd, got.note, got.detail)
-        event = self._event(row, tid, Phase.BEGIN, row.name, decoded, None)
+        event = self._event(row, tid, BEGIN, row.name, decoded, None)
         self._halves[tid] = Half(self._kept(row, rest=b""), event)
         return event
 
@@ -286,7 +286,7 @@ class Reader:
         if decoded is not None:
             if decoded.kind is Kind.CLONE:
                 self._lone.follow(out.result)
-            yield self._event(row, tid, Phase.WHOLE, row.name, decoded, out)
+            yield self._event(row, tid, WHOLE, row.name, decoded, out)
 
     def _unglued(self, row: scan.Row, text: str) -> Iterator[Event]:
         head = f"{row.tid} " if row.tid is not None else ""
@@ -313,7 +313,7 @@ class Reader:
         decoded = self._decode(row, args.removesuffix(")").rstrip(", "), None)
         if decoded is None:
             return
-        event = self._event(row, tid, Phase.BEGIN, row.name, decoded, None)
+        event = self._event(row, tid, BEGIN, row.name, decoded, None)
         # a setsockopt is whole in its first half: its text, which may show a key, is not kept
         kept = self._kept(row, rest=b"")
         self._halves[tid] = Half(kept, event, args if row.name in OUT_ARGUMENTS else None)
@@ -381,7 +381,7 @@ class Reader:
         if decoded is not None:
             if decoded.kind is Kind.CLONE:
                 self._lone.follow(out.result)
-            yield self._event(row, tid, Phase.END, row.name, decoded, out, half)
+            yield self._event(row, tid, END, row.name, decoded, out, half)
 
     def _orphan(self, row: scan.Row, tid: int, out: lines.Outcome | None) -> Iterator[Event]:
         """A second half whose first was never seen: only accept() tells enough."""
@@ -389,7 +389,7 @@ class Reader:
             decoded = self._decode(row, "-1, " + out.args.lstrip(" ,"), out)
             if decoded is not None:
                 decoded = decoded._replace(fd=None, note=None)
-                yield self._event(row, tid, Phase.WHOLE, row.name, decoded, out)
+                yield self._event(row, tid, WHOLE, row.name, decoded, out)
         elif row.name in ("setsockopt", "connect", "socket"):
             self._account.not_read(
                 self._source, self._base + row.line + 1, "the first half of the call is not there"
