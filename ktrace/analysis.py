@@ -12,7 +12,7 @@ from ktrace.events import Event, Family
 from ktrace.findings import SCHEMA, Connection, Report, Tool, Trace
 from ktrace.rules import FindingFolder
 from ktrace.sequencer import Sequencer
-from ktrace.sequencer.judge import judge
+from ktrace.sequencer.judge import judge, plain
 from ktrace.sequencer.tracked import Tracked
 from ktrace.sources.capture import is_capture
 from ktrace.sources.recorded import open_capture
@@ -60,6 +60,7 @@ class Analysis:
         self._next_id = 1
         looked_at = options.keep != "none" or options.on_connection is not None
         self._detailed = options.timelines and looked_at
+        self._counts_only = not looked_at
 
     def run(
         self, events: Iterator[Event], coverage: Covering, consumed_by: Callable[[Sequencer], None]
@@ -92,6 +93,10 @@ class Analysis:
             return there
 
         try:
+            verdict = plain(tracked, covers) if self._counts_only else None
+            if verdict is not None:
+                self._tally.count(verdict)
+                return True
             judged = judge(tracked, covers, detailed=self._detailed)
         except Undecided:
             return False

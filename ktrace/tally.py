@@ -1,8 +1,8 @@
 """Count connections as they end: the summary, its rates, and the peers."""
 
-from typing import Literal
+from typing import Literal, Protocol
 
-from ktrace.findings import Connection, Outcome, Peer, Summary
+from ktrace.findings import Outcome, Peer, Summary
 from ktrace.statistics import wilson
 from ktrace.timelines import Judged
 
@@ -10,6 +10,23 @@ PeerKey = tuple[Literal["client", "server"], str]
 
 # The outcomes that a fallback rate is about: TLS records were encrypted, by the kernel or not.
 _DECIDED: frozenset[Outcome] = frozenset({"fallback", "offloaded", "tx-only", "rx-only"})
+
+
+class Counted(Protocol):
+    """What is counted of a connection."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def ordering(self) -> str | None: ...
+    @property
+    def peer(self) -> str | None: ...
+    @property
+    def recovered(self) -> bool: ...
+    @property
+    def has_ktls(self) -> bool: ...
 
 
 class _PeerCounts:
@@ -20,7 +37,7 @@ class _PeerCounts:
     def __init__(self) -> None:
         self.connections = self.attempted = self.fallback = self.raced = self.decided = 0
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Counted) -> None:
         self.connections += 1
         self.attempted += connection.has_ktls
         self.fallback += connection.outcome == "fallback"
@@ -44,8 +61,11 @@ class Tally:
         self._peers: dict[PeerKey, _PeerCounts] = {}
 
     def add(self, judged: Judged) -> None:
+        """Count one connection."""
+        self.count(judged.connection)
+
+    def count(self, connection: Counted) -> None:
         """Count one connection; a listener is counted as such and nowhere else."""
-        connection = judged.connection
         if connection.role == "listener":
             self._listeners += 1
             return
@@ -59,13 +79,13 @@ class Tally:
             self._count_client(connection)
         self._count_peer(connection)
 
-    def _count_client(self, connection: Connection) -> None:
+    def _count_client(self, connection: Counted) -> None:
         if connection.role == "client":
             self._attempted_clients += 1
             self._raced_clients += connection.ordering == "raced"
             self._unordered_clients += connection.ordering == "unordered"
 
-    def _count_peer(self, connection: Connection) -> None:
+    def _count_peer(self, connection: Counted) -> None:
         key = peer_key(connection)
         if key is None:
             return
@@ -106,7 +126,7 @@ class Tally:
         return tuple(sorted(peers, key=_worst_first))
 
 
-def peer_key(connection: Connection) -> PeerKey | None:
+def peer_key(connection: Counted) -> PeerKey | None:
     """Return what a connection's peer is counted under, None where it has none to count.
 
     A client's peer is `address:port`; accepted connections fold by address, since a client's port

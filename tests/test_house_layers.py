@@ -48,10 +48,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"scrub", "timelines"},
 }
 
-# Heavy or optional: imported when needed, the first four by one module each.
+# Heavy or optional: imported when needed, the first five by one module each.
 ONE_IMPORTER = {
     "bcc": "ktrace/sources/live/",
     "jinja2": "ktrace/reporters/",
+    "numpy": "ktrace/sources/strace/columns.py",
     "pandas": "ktrace/tables.py",
     "scipy": "ktrace/check/",
 }
@@ -63,7 +64,8 @@ LONG = {
     "ktrace/sequencer/tracked.py:__init__": "one line a field",
     "ktrace/sources/strace/scan.py:_clean_rows": "the innermost loop; a call a line costs too much",
     "ktrace/sources/strace/calls.py": "one small decoder after the other",
-    "ktrace/sources/strace/reader.py:_short": "half of it is one Event, a line a field",
+    "ktrace/sources/strace/reader.py:_whole": "half of it is one Event, a line a field",
+    "ktrace/sources/strace/usual.py:_rows": "half of it is one Row, a line a field",
     "ktrace/sources/strace/reader.py:_event": "half of it is one Event, a line a field",
     "ktrace/sources/strace/reader.py": "one state: which calls are open, what was passed over",
 }

@@ -6,6 +6,7 @@ from ktrace.errors import KtraceError
 from ktrace.sources.strace import dialect, files, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.reader import Counted, Reader
+from ktrace.sources.strace.rows import Block, Dialect
 
 
 class _Anything:
@@ -32,15 +33,13 @@ class Proof:
         self._name = name
         self._account = account
         self._reader = Reader(0, account, None, _Unconcerned())
-        self._dialect: scan.Dialect | None = None
+        self._dialect: Dialect | None = None
 
     def read(self, block: bytes) -> None:
         if self._dialect is None:
             self._dialect = dialect.of(block[: dialect.HEAD_BYTES])
         whole = block if block.endswith(b"\n") else block + b"\n"
-        blocks: Iterator[tuple[bytes, scan.Block]] = iter(
-            [(whole, scan.scan(whole, self._dialect))]
-        )
+        blocks: Iterator[tuple[bytes, Block]] = iter([(whole, scan.scan(whole, self._dialect))])
         for _ in self._reader.events(blocks):
             pass
         if self._account.key_line_count:

@@ -1,9 +1,19 @@
 """From a tracked socket that has ended to the public record of the connection, with its verdict."""
 
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from ktrace.events import BEGIN, Event, Family, Kind
-from ktrace.findings import Basis, Connection, KeyInstall, Role, TcpState, TimelineRow, UlpAttempt
+from ktrace.findings import (
+    Basis,
+    Connection,
+    KeyInstall,
+    Ordering,
+    Outcome,
+    Role,
+    TcpState,
+    TimelineRow,
+    UlpAttempt,
+)
 from ktrace.sequencer.knowledge import result_of
 from ktrace.sequencer.texts import describe
 from ktrace.sequencer.tracked import Attempt, Install, Row, Tracked
@@ -59,6 +69,35 @@ def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
         omitted=tracked.omitted,
     )
     return Judged(connection, _facts(tracked, tuple(sorted(missing)), ordering, decisive))
+
+
+class Plain(NamedTuple):
+    """The verdict on a connection that no finding can be about: as much as is counted of it."""
+
+    role: Role
+    outcome: Outcome
+    ordering: Ordering | None
+    peer: str | None
+    has_ktls: bool
+    recovered: bool = False
+
+
+def plain(tracked: Tracked, covers: Covers) -> Plain | None:
+    """Return the verdict where all went well, or nobody tried kTLS; None where judge() has to look.
+
+    It decides nothing of its own, and saves the making of a record that nobody will see.
+    """
+    if tracked.listening or not (tracked.proved or tracked.accepted):
+        return None
+    for attempt in tracked.attempts:
+        if attempt.result != "ok" and not (attempt.result == "EEXIST" and tracked.ulp_ok):
+            return None
+    if any(key.result != "ok" for key in tracked.keys):
+        return None
+    outcome, (ordering, _) = outcome_of(tracked, covers), ordering_of(tracked, covers)
+    if (outcome, ordering) not in (("offloaded", "safe"), ("none", None)):
+        return None
+    return Plain(_role(tracked), outcome, ordering, tracked.peer, tracked.has_ktls)
 
 
 def _facts(

@@ -20,6 +20,7 @@ PROVING: tuple[Family, ...] = ("connect", "wait")
 FAST_OPEN_PROVING: tuple[Family, ...] = ("connect", "io")
 
 WORST_FIRST: tuple[Ordering, ...] = ("raced", "unconnected", "unordered", "late", "unknown", "safe")
+_RANK = {order: rank for rank, order in enumerate(WORST_FIRST)}
 
 
 def missing_proofs(connection: Tracked, covers: Covers) -> tuple[Family, ...]:
@@ -54,18 +55,15 @@ def order_of(connection: Tracked, attempt: Attempt, covers: Covers) -> Ordering 
 
 def ordering_of(connection: Tracked, covers: Covers) -> tuple[Ordering | None, Attempt | None]:
     """Return the worst order among the attempts, and the first attempt that shows it."""
-    if not connection.attempts:
-        return None, None
-    orders = [
-        (order, attempt)
-        for attempt in connection.attempts
-        if (order := order_of(connection, attempt, covers))
-    ]
-    for worst in WORST_FIRST:
-        for order, attempt in orders:
-            if order == worst:
-                return order, attempt
-    return "unknown", connection.attempts[0]
+    worst: Ordering | None = None
+    decisive = None
+    for attempt in connection.attempts:
+        order = order_of(connection, attempt, covers)
+        if order is not None and (worst is None or _RANK[order] < _RANK[worst]):
+            worst, decisive = order, attempt
+    if worst is None and connection.attempts:
+        return "unknown", connection.attempts[0]
+    return worst, decisive
 
 
 def outcome_of(connection: Tracked, covers: Covers) -> Outcome:

@@ -3,7 +3,7 @@
 import re
 
 from ktrace.sources.strace import lines as grammar
-from ktrace.sources.strace.scan import Dialect
+from ktrace.sources.strace.rows import Dialect
 
 HEAD_BYTES = 1 << 14
 _HEAD = re.compile(rf"^{grammar.HEAD}".encode())

@@ -42,7 +42,7 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     key_bytes: bool = False
 
 
-Short = Callable[[bytes], Read | None]
+Short = Callable[[bytes, int], Read | None]
 _NOTE = rb"(?:<([^<>\n]*+(?:(?<=-)>[^<>\n]*+)?)>)?"
 _FD = rb"(\d{1,9})" + _NOTE
 _TAIL = rb"\) = (?:(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\))(?: <(\d{1,6}\.\d{6})>)?$"
@@ -56,8 +56,8 @@ def _pattern(middle: bytes) -> re.Pattern[bytes]:
 
 
 @lru_cache(maxsize=8192)
-def _note(raw: bytes | None) -> FdNote | None:
-    return values.note(raw.decode("utf-8", "replace")) if raw else None
+def _note(raw: bytes) -> FdNote | None:
+    return values.note(raw.decode("utf-8", "replace"))
 
 
 @lru_cache(maxsize=64)
@@ -67,7 +67,7 @@ def _errno(raw: bytes) -> str:
 
 def _read(
     kind: Kind,
-    fd: bytes,
+    fd: bytes | None,
     note: bytes | None,
     detail: Detail | None,
     result: bytes | None,
@@ -79,26 +79,31 @@ def _read(
 ) -> Read:
     return Read(
         kind,
-        int(fd),
-        _note(note),
+        None if fd is None else int(fd),
+        None if note is None else _note(note),
         detail,
         -1 if result is None else int(result),
         None if errno is None else _errno(errno),
         None if result_note is None else _note(result_note),
-        None if seconds is None else int(seconds[:-7] + seconds[-6:]) * 1000,
+        None if seconds is None else int(seconds.replace(b".", b"")) * 1000,
         key_bytes,
     )
 
 
+# found once: Python 3.11 takes as long to find a member of an Enum as to call a function
+_KIND_ACCEPT, _KIND_CLOSE, _KIND_CONNECT = Kind.ACCEPT, Kind.CLOSE, Kind.CONNECT
+_KIND_EPOLL_CTL, _KIND_KEY, _KIND_SHUTDOWN = Kind.EPOLL_CTL, Kind.KEY, Kind.SHUTDOWN
+_KIND_SOCKET, _KIND_WAIT = Kind.SOCKET, Kind.WAIT
+
 _CLOSE = _pattern(b"")
 
 
-def _close(rest: bytes) -> Read | None:
-    match = _CLOSE.match(rest)
+def _close(text: bytes, start: int) -> Read | None:
+    match = _CLOSE.match(text, start)
     if match is None:
         return None
     fd, note, *tail = match.groups()
-    return _read(Kind.CLOSE, fd, note, None, *tail)
+    return _read(_KIND_CLOSE, fd, note, None, *tail)
 
 
 _SETSOCKOPT = _pattern(rb", (SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
@@ -119,23 +124,23 @@ def _option(level: bytes, name: bytes, value: bytes, optlen: bytes) -> tuple[Kin
     return None
 
 
-def _setsockopt(rest: bytes) -> Read | None:
-    match = _SETSOCKOPT.match(rest)
+def _setsockopt(text: bytes, start: int) -> Read | None:
+    match = _SETSOCKOPT.match(text, start)
     if match is None:
-        return _key(rest)
+        return _key(text, start)
     fd, note, level, name, value, optlen, *tail = match.groups()
     option = _option(level, name, value, optlen)
     return None if option is None else _read(option[0], fd, note, option[1], *tail)
 
 
-def _key(rest: bytes) -> Read | None:
-    match = _TLS.match(rest)
+def _key(text: bytes, start: int) -> Read | None:
+    match = _TLS.match(text, start)
     if match is None:
         return None
     fd, note, direction, payload, optlen, *tail = match.groups()
     version, cipher, shown = calls.crypto_info(payload.decode("utf-8", "replace"))
     detail = _key_detail(direction, version, cipher, optlen)
-    return _read(Kind.KEY, fd, note, detail, *tail, key_bytes=shown)
+    return _read(_KIND_KEY, fd, note, detail, *tail, key_bytes=shown)
 
 
 @lru_cache(maxsize=64)
@@ -152,15 +157,15 @@ _EPOLL_CTL = _pattern(
 )
 
 
-def _epoll_ctl(rest: bytes) -> Read | None:
-    match = _EPOLL_CTL.match(rest)
+def _epoll_ctl(text: bytes, start: int) -> Read | None:
+    match = _EPOLL_CTL.match(text, start)
     if match is None:
         return None
     epfd, note, op, fd, events, data, hexed, *tail = match.groups()
     shown = int(data) if data else int(hexed, 16) if hexed else None
     bits = None if events is None else _bits(events)
     detail = EpollCtlDetail(_OPS[op], int(fd), bits, shown)
-    return _read(Kind.EPOLL_CTL, epfd, note, detail, *tail)
+    return _read(_KIND_EPOLL_CTL, epfd, note, detail, *tail)
 
 
 _OPS = {op.encode(): op for op in ("ADD", "MOD", "DEL")}
@@ -174,8 +179,8 @@ def _bits(events: bytes) -> int:
 _EPOLL_WAIT = _pattern(rb", \[([^\]\n.]*)\], \d{1,9}, -?\d{1,9}(?:, NULL, 8)?")
 
 
-def _epoll_wait(rest: bytes) -> Read | None:
-    match = _EPOLL_WAIT.match(rest)
+def _epoll_wait(text: bytes, start: int) -> Read | None:
+    match = _EPOLL_WAIT.match(text, start)
     if match is None:
         return None
     epfd, note, array, *tail = match.groups()
@@ -183,43 +188,43 @@ def _epoll_wait(rest: bytes) -> Read | None:
     ready = tuple(Ready(None, data, bits) for bits, data in entries)
     count = int(tail[0]) if tail[0] else 0
     detail = WaitDetail(ready if count else (), len(entries) < count)
-    return _read(Kind.WAIT, epfd, note, detail, *tail)
+    return _read(_KIND_WAIT, epfd, note, detail, *tail)
 
 
 _CONNECT = _pattern(rb", " + _V4 + rb", 16")
 
 
-def _connect(rest: bytes) -> Read | None:
-    match = _CONNECT.match(rest)
+def _connect(text: bytes, start: int) -> Read | None:
+    match = _CONNECT.match(text, start)
     if match is None:
         return None
     fd, note, port, address, *tail = match.groups()
     detail = Endpoint("AF_INET", address.decode(), int(port))
-    return _read(Kind.CONNECT, fd, note, detail, *tail)
+    return _read(_KIND_CONNECT, fd, note, detail, *tail)
 
 
 _ACCEPT = _pattern(rb", " + _V4 + rb", \[[^\]\n]*\](?:, (0|SOCK_[A-Z_|]+))?")
 
 
-def _accept(rest: bytes) -> Read | None:
-    match = _ACCEPT.match(rest)
+def _accept(text: bytes, start: int) -> Read | None:
+    match = _ACCEPT.match(text, start)
     if match is None:
         return None
     fd, note, port, address, flags, *tail = match.groups()
     peer = Endpoint("AF_INET", address.decode(), int(port))
     detail = AcceptDetail(peer, b"CLOEXEC" in (flags or b""))
-    return _read(Kind.ACCEPT, fd, note, detail, *tail)
+    return _read(_KIND_ACCEPT, fd, note, detail, *tail)
 
 
 _SHUTDOWN = _pattern(rb", (SHUT_RD|SHUT_WR|SHUT_RDWR)")
 
 
-def _shutdown(rest: bytes) -> Read | None:
-    match = _SHUTDOWN.match(rest)
+def _shutdown(text: bytes, start: int) -> Read | None:
+    match = _SHUTDOWN.match(text, start)
     if match is None:
         return None
     fd, note, how, *tail = match.groups()
-    return _read(Kind.SHUTDOWN, fd, note, _HOW[how], *tail)
+    return _read(_KIND_SHUTDOWN, fd, note, _HOW[how], *tail)
 
 
 _HOW = {name.encode(): IntDetail(number) for name, number in uapi.SHUTDOWN.items()}
@@ -233,14 +238,13 @@ def _arguments(family: bytes, kind: bytes, protocol: bytes) -> Detail | None:
     return decoded.detail if decoded is not None else None
 
 
-def _socket(rest: bytes) -> Read | None:
-    match = _SOCKET.match(rest)
+def _socket(text: bytes, start: int) -> Read | None:
+    match = _SOCKET.match(text, start)
     if match is None:
         return None
     *arguments, result, result_note, errno, seconds = match.groups()
     detail = _arguments(*arguments)
-    read = _read(Kind.SOCKET, b"0", None, detail, result, result_note, errno, seconds)
-    return msgspec.structs.replace(read, fd=None)
+    return _read(_KIND_SOCKET, None, None, detail, result, result_note, errno, seconds)
 
 
 SHORT: dict[str, Short] = {

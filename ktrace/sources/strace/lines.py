@@ -175,3 +175,19 @@ def frame(line: str) -> str | None:
         return None
     path, paren, symbol = match[1].rstrip().partition("(")
     return path.rsplit("/", 1)[-1] + paren + symbol
+
+
+_ENTITY = re.compile(rb"&(?:quot|[gl]t|amp|nbsp|#\d+);")
+
+
+def is_hurt(rest: bytes) -> bool:
+    """Tell marks of mail, web and terminals that can stand inside a well-formed record."""
+    if rest.isascii() and b"&" not in rest and b"\x1b" not in rest and b"<br" not in rest:
+        return False
+    marks = b"\xa0" in rest or b"\x1b" in rest or b"<br" in rest
+    return marks or _ENTITY.search(rest) is not None
+
+
+def ends(rest: bytes) -> bool:
+    """Tell whether a record has its end: a result, or another thread's interruption."""
+    return b"<unfinished" in rest or b" = " in rest or b"<detached" in rest or b")= " in rest

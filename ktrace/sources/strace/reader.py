@@ -10,9 +10,11 @@ from ktrace.events import BEGIN, END, WHOLE, Event, Kind, Phase
 from ktrace.sources.strace import lines, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
-from ktrace.sources.strace.fast import SHORT
+from ktrace.sources.strace.fast import SHORT, Read
 from ktrace.sources.strace.lone import Lone
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
+from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Row
+from ktrace.sources.strace.usual import RAW_SPECIAL_DATA, SPECIAL_DATA
 from ktrace.sources.strace.values import note, split_args, straighten_quotes
 
 DAY_NS = 86_400_000_000_000
@@ -20,10 +22,10 @@ _EPOCH_NS = 100_000_000 * 1_000_000_000  # smaller numbers are deltas
 _DATA_FD = re.compile(rb"\d+")
 _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$")
 _WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
-_SPECIAL = (*scan.SPECIAL_DATA, *scan.RAW_SPECIAL_DATA)
+_SPECIAL = (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
 MAX_KNOWN = 1024  # descriptors remembered: more would keep ended sockets in memory
 _UNFINISHED = b" <unfinished ...>"
-_ZERO_OR_FAILS = (Kind.ULP, Kind.KEY)
+_ZERO_OR_FAILS = frozenset((Kind.ULP, Kind.KEY))
 
 
 class Counted(Protocol):
@@ -53,7 +55,7 @@ class Consumer(Protocol):
 class Half(NamedTuple):
     """The first half of a call: its record, and for a call that matters its event and arguments."""
 
-    row: scan.Row
+    row: Row
     begin: Event | None = None
     text: str | None = None
 
@@ -88,9 +90,9 @@ class Reader:
         self._before = b""
         self._position = 0
 
-    def events(self, blocks: Iterator[tuple[bytes, scan.Block]]) -> Iterator[Event]:
+    def events(self, blocks: Iterator[tuple[bytes, Block]]) -> Iterator[Event]:
         """Yield the events of all blocks in order."""
-        account, awaited, short = self._account, self._awaited, self._short
+        account, awaited, whole = self._account, self._awaited, self._whole
         for data, block in blocks:
             self._note_block(block)
             self._data = data
@@ -100,61 +102,59 @@ class Reader:
                     self._position = end
                     if awaited or not self._nobody_asks(data, start, end):
                         yield from self._quiet(data, row)
-                if row.name:
-                    event = short(row) if row.form == scan.CALL else None
-                    if event is not None:
-                        yield event
-                    else:
-                        yield from self._row(row)
+                if row.read is not None:
+                    yield whole(row, row.read)
+                elif row.name:
+                    yield from self._row(row)
             self._before = data
             self._base += block.lines
             account.lines += block.lines
             self._relative_ns += block.passed
 
-    def _short(self, row: scan.Row) -> Event | None:
-        """Read a record of a usual form at once."""
-        read = SHORT.get(row.name)
-        got = read(row.rest) if read is not None else None
-        if got is None:
-            return None
-        account = self._account
+    def _whole(self, row: Row, read: Read) -> Event:
+        """Make the event of a record that the scanner has read at once."""
+        account, line = self._account, self._base + row.line + 1
         account.events += 1
         account.names.add(row.name)
-        tid = self._fixed_tid if self._fixed_tid is not None else self._lone.resolve(row.tid)
+        tid = self._fixed_tid
+        if tid is None:
+            tid = self._lone.resolve(row.tid)
         if tid in self._halves:
             del self._halves[tid]
         if self._awaited:
             self._awaited.discard(tid)
-        line = self._base + row.line + 1
-        if got.key_bytes:
+        if read.key_bytes:
             account.saw_key(self._source, line)
-        now = self._now(row)
-        result: int | None = got.result
-        if got.result > 0 and got.kind in _ZERO_OR_FAILS:
+        kind, duration = read.kind, read.duration_ns
+        result: int | None = read.result
+        if read.errno is not None:
+            account.failures += 1
+        elif read.result > 0 and kind in _ZERO_OR_FAILS:
             result = None  # a seccomp kill prints the number of the syscall: no success
-        account.count_result(result, got.errno)
-        duration = got.duration_ns
+        else:
+            account.successes += 1
+        now = self._now(row)
         return Event(
-            got.kind,
+            kind,
             WHOLE,
             tid,
             row.name,
-            got.fd,
+            read.fd,
             result,
-            got.errno,
+            read.errno,
             now,
             now + duration if now is not None and duration is not None else None,
             self._source,
             line,
-            got.detail,
-            got.note,
-            got.result_note,
+            read.detail,
+            read.note,
+            read.result_note,
             None,
             row.comm,
             row.stack,
         )
 
-    def _note_block(self, block: scan.Block) -> None:
+    def _note_block(self, block: Block) -> None:
         account = self._account
         account.unfiltered = account.unfiltered or block.unfiltered
         if block.waits:
@@ -165,7 +165,7 @@ class Reader:
         account.not_understood += block.not_understood
         account.records += block.records
 
-    def _quiet(self, data: bytes, row: scan.Row) -> Iterator[Event]:
+    def _quiet(self, data: bytes, row: Row) -> Iterator[Event]:
         """Count the data calls that the scanner passed over, or look at them where they matter."""
         calls = scan.data_calls(data, row.quiet)
         if not calls and not self._awaited:
@@ -211,7 +211,7 @@ class Reader:
             found.append(counted)
         return found
 
-    def _kept(self, row: scan.Row, rest: bytes | None = None) -> scan.Row:
+    def _kept(self, row: Row, rest: bytes | None = None) -> Row:
         """Return a row for later, with its line counted from the start of the file."""
         line, kept = row.line + self._base, row.rest if rest is None else rest
         return msgspec.structs.replace(row, line=line, rest=kept)
@@ -219,10 +219,10 @@ class Reader:
     def _tid(self, tid: int | None) -> int:
         return self._fixed_tid if self._fixed_tid is not None else self._lone.resolve(tid)
 
-    def _row(self, row: scan.Row) -> Iterator[Event]:
+    def _row(self, row: Row) -> Iterator[Event]:
         self._account.events += 1
         tid = self._tid(row.tid)
-        if row.form == scan.EXIT:
+        if row.form == EXIT:
             self._lone.gone(tid)
             self._halves.pop(tid, None)
             yield self._event(row, tid, WHOLE, "exit", Decoded(Kind.EXIT), None)
@@ -230,12 +230,12 @@ class Reader:
         self._account.names.add(row.name)
         if self._awaited:
             self._awaited.discard(tid)
-        if row.form == scan.RESUMED:
+        if row.form == RESUMED:
             yield from self._resumed(row, tid)
         elif not (row.is_data and self._only_counts(tid, row)):
             yield from self._call(row, tid)
 
-    def _only_counts(self, tid: int, row: scan.Row) -> bool:
+    def _only_counts(self, tid: int, row: Row) -> bool:
         """Tell whether a data call is of no interest to the sequencer, and count it."""
         rest = row.rest
         special = any(mark in rest for mark in _SPECIAL)
@@ -253,12 +253,12 @@ class Reader:
             self._halves[tid] = Half(self._kept(row))
         return True
 
-    def _short_begin(self, row: scan.Row, tid: int) -> Event | None:
+    def _short_begin(self, row: Row, tid: int) -> Event | None:
         """Read the first half of a call of a usual form at once, as if it had returned."""
         read, rest = SHORT.get(row.name), row.rest
         if read is None or row.name in OUT_ARGUMENTS or not rest.endswith(_UNFINISHED):
             return None
-        got = read(rest.removesuffix(_UNFINISHED) + b") = 0") if b") =" not in rest else None
+        got = read(rest.removesuffix(_UNFINISHED) + b") = 0", 0) if b") =" not in rest else None
         if got is None:
             return None
         if got.key_bytes:
@@ -268,7 +268,7 @@ class Reader:
         self._halves[tid] = Half(self._kept(row, rest=b""), event)
         return event
 
-    def _call(self, row: scan.Row, tid: int) -> Iterator[Event]:
+    def _call(self, row: Row, tid: int) -> Iterator[Event]:
         begun = self._short_begin(row, tid)
         if begun is not None:
             yield begun
@@ -288,7 +288,7 @@ class Reader:
                 self._lone.follow(out.result)
             yield self._event(row, tid, WHOLE, row.name, decoded, out)
 
-    def _unglued(self, row: scan.Row, text: str) -> Iterator[Event]:
+    def _unglued(self, row: Row, text: str) -> Iterator[Event]:
         head = f"{row.tid} " if row.tid is not None else ""
         when = f"{row.time.decode()} " if row.time else ""
         for piece in unglue(f"{head}{when}{row.name}({text}"):
@@ -302,7 +302,7 @@ class Reader:
                         self._source, self._base + row.line + 1, "several records on one line"
                     )
 
-    def _begin(self, row: scan.Row, tid: int, text: str) -> Iterator[Event]:
+    def _begin(self, row: Row, tid: int, text: str) -> Iterator[Event]:
         args = lines.unfinished(text)
         if args is not None and row.name in _WAITS:
             # what a wait was asked matters only beside what it returned
@@ -321,7 +321,7 @@ class Reader:
             self._awaited.add(tid)
         yield event
 
-    def _resumed(self, row: scan.Row, tid: int) -> Iterator[Event]:
+    def _resumed(self, row: Row, tid: int) -> Iterator[Event]:
         half = self._halves.pop(tid, None)
         text = row.rest.decode("utf-8", "replace")
         out = lines.whole(text)
@@ -335,7 +335,7 @@ class Reader:
         else:
             yield from self._end_of_call(row, tid, half, out)
 
-    def _look_back(self, row: scan.Row) -> Half | None:
+    def _look_back(self, row: Row) -> Half | None:
         """Find the first half of a wait or data call that the scanner passed over.
 
         A thread is inside one call at a time, so its last record before this one is that half.
@@ -350,7 +350,7 @@ class Reader:
                     return self._half_at(data, start, row)
         return None
 
-    def _half_at(self, data: bytes, start: int, row: scan.Row) -> Half | None:
+    def _half_at(self, data: bytes, start: int, row: Row) -> Half | None:
         line = data[start : data.find(b"\n", start)].decode("utf-8", "replace")
         if data is self._before:
             number = -data.count(b"\n", start)
@@ -358,13 +358,11 @@ class Reader:
             number = row.line - data.count(b"\n", start, self._position)
         for found in scan.rows_of(Repaired(number, number, line, [])):
             args = lines.unfinished(found.rest.decode("utf-8", "replace"))
-            if found.name == row.name and found.form == scan.CALL and args is not None:
+            if found.name == row.name and found.form == CALL and args is not None:
                 return Half(self._kept(found), None, args)
         return None
 
-    def _end_of_call(
-        self, row: scan.Row, tid: int, half: Half, out: lines.Outcome
-    ) -> Iterator[Event]:
+    def _end_of_call(self, row: Row, tid: int, half: Half, out: lines.Outcome) -> Iterator[Event]:
         first = half.text
         if first is None and half.begin is None:
             first = lines.unfinished(half.row.rest.decode("utf-8", "replace")) or ""
@@ -383,7 +381,7 @@ class Reader:
                 self._lone.follow(out.result)
             yield self._event(row, tid, END, row.name, decoded, out, half)
 
-    def _orphan(self, row: scan.Row, tid: int, out: lines.Outcome | None) -> Iterator[Event]:
+    def _orphan(self, row: Row, tid: int, out: lines.Outcome | None) -> Iterator[Event]:
         """A second half whose first was never seen: only accept() tells enough."""
         if out is not None and row.name in ("accept", "accept4") and out.result is not None:
             decoded = self._decode(row, "-1, " + out.args.lstrip(" ,"), out)
@@ -395,7 +393,7 @@ class Reader:
                 self._source, self._base + row.line + 1, "the first half of the call is not there"
             )
 
-    def _decode(self, row: scan.Row, args: str, out: lines.Outcome | None) -> Decoded | None:
+    def _decode(self, row: Row, args: str, out: lines.Outcome | None) -> Decoded | None:
         decoder = DECODERS.get(row.name)
         if decoder is None:
             return None
@@ -419,7 +417,7 @@ class Reader:
 
     def _event(
         self,
-        row: scan.Row,
+        row: Row,
         tid: int,
         phase: Phase,
         call: str,
@@ -462,15 +460,15 @@ class Reader:
             row.stack,
         )
 
-    def _now(self, row: scan.Row) -> int | None:
+    def _now(self, row: Row) -> int | None:
         """Return the row's time in nanoseconds of the trace's clock, without wraps at midnight."""
         if row.time is None:
             return None
-        text = row.time.decode()
-        account = self._account
-        if account.clock == "epoch" and len(text) == 17 and text[10] == "." and text[0] != "0":
-            account.last_ns = now = int(text[:10] + text[11:]) * 1000
+        raw, account = row.time, self._account
+        if len(raw) == 17 and raw[10] == 0x2E and account.clock == "epoch" and raw[0] != 0x30:
+            account.last_ns = now = int(raw[:10] + raw[11:]) * 1000
             return now
+        text = raw.decode()
         now = lines.nanoseconds(text)
         if ":" in text:
             clock = "time-of-day"
@@ -496,12 +494,12 @@ class Reader:
         return now + day
 
 
-def _short_joined(row: scan.Row, first: str) -> Decoded | None:
+def _short_joined(row: Row, first: str) -> Decoded | None:
     """Read a call of a usual form at once from its two halves."""
     read = SHORT.get(row.name)
     if read is None:
         return None
-    got = read(b"%s, %s" % (first.rstrip(", ").encode(), row.rest.lstrip(b", ")))
+    got = read(b"%s, %s" % (first.rstrip(", ").encode(), row.rest.lstrip(b", ")), 0)
     if got is None or got.key_bytes:
         return None
     return Decoded(got.kind, got.fd, got.note, got.detail)

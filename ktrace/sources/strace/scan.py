@@ -10,14 +10,14 @@ a clean one never does.
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import msgspec
 
 from ktrace.sources.strace import lines as grammar
+from ktrace.sources.strace.fast import SHORT
 from ktrace.sources.strace.repair import Assembler, Repaired
-
-CALL, RESUMED, EXIT = 0, 1, 2
+from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Dialect, Row
+from ktrace.sources.strace.usual import AUDITED, RAW_SPECIAL_DATA, SPECIAL_DATA, scan_usual
 
 _CORE = grammar.CORE_NAMES
 _DATA = grammar.DATA_NAMES
@@ -63,9 +63,6 @@ def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
 _BLOCK = _block_pattern(f"{_USUAL}|{_QUIET}")
 _CAREFUL_BLOCK = _block_pattern(_UNNEEDED)
 _DATA_BLOCK = _block_pattern(_QUIET_BUT_DATA)
-# what a data call of these does is more than moving data
-SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN")
-RAW_SPECIAL_DATA = (b"cmsg_level=0x1,", b"0x20000000")
 _START = re.compile(
     (
         rf"(?:> ?)*{grammar.PLAIN_HEAD}"
@@ -93,56 +90,6 @@ _DATA_CALL = re.compile(
         rf"(?:{_DATA})\((\d+)[^\n]*\n|[^\n]*\n"
     ).encode()
 )
-_AUDITED = (b"setsockopt", b"connect")
-
-
-class Row(msgspec.Struct, gc=False):
-    """A candidate.  `rest` is what follows `name(`; `passed` the sum of -r deltas up to it (ns).
-
-    `quiet` is the part of the block before it, from the candidate before, that was swallowed.
-    """
-
-    line: int
-    form: int
-    tid: int | None
-    comm: str | None
-    time: bytes | None
-    name: str
-    rest: bytes
-    is_data: bool = False
-    stack: tuple[str, ...] | None = None
-    passed: int = 0
-    quiet: tuple[int, int] = (0, 0)
-    quiet_line: int = 0
-
-
-class Block(NamedTuple):
-    """What one block holds; line numbers count from 0 at its first line.
-
-    `bad` are (line, reason) of what was not understood, the first few; `not_understood` counts them
-    all. The last row may be a mere end mark (no name): the quiet part behind the last candidate.
-    """
-
-    rows: list[Row]
-    lines: int
-    records: int
-    not_understood: int
-    bad: list[tuple[int, str]]
-    unfiltered: bool
-    waits: bool
-    passed: int
-
-
-class Dialect(NamedTuple):
-    """What the head of a log says of all of it.
-
-    `relative`: times are deltas of -r; `numbered`: an editor's line numbers stand before the
-    records; `symbolic`: constants are names, not the numbers of -X raw.
-    """
-
-    relative: bool = False
-    numbered: bool = False
-    symbolic: bool = False
 
 
 def cut_at(data: bytes) -> int:
@@ -172,12 +119,23 @@ def _lone_head(data: bytes, end: int) -> int:
     return start if _LONE_HEAD.fullmatch(data[start:end].rstrip() + b" ") else 0
 
 
-def scan(data: bytes, dialect: Dialect = Dialect(), *, look: bool = True) -> Block:  # noqa: B008 - immutable
+def scan(
+    data: bytes,
+    dialect: Dialect = Dialect(),  # noqa: B008 - immutable
+    *,
+    look: bool = True,
+    large: bool = False,
+) -> Block:
     """Scan one block of whole lines, ended by a newline.
 
-    `look`: also look for calls that show what the trace covers.
+    `look`: also look for calls that show what the trace covers.  `large`: the log is long enough
+    for the scanner of usual logs, which takes a while to load.
     """
-    block = None if dialect.numbered else _scan_clean(data, dialect)
+    block = None
+    if large and not dialect.numbered and not dialect.relative:
+        block = scan_usual(data, symbolic=dialect.symbolic)
+    if block is None and not dialect.numbered:
+        block = _scan_clean(data, dialect)
     if block is None:
         return _scan_damaged(data, dialect)
     if not look:
@@ -187,17 +145,6 @@ def scan(data: bytes, dialect: Dialect = Dialect(), *, look: bool = True) -> Blo
 
 def _has_waits(data: bytes) -> bool:
     return any(hint in data for hint in _WAIT_HINTS) and _WAIT_SEEN.search(data) is not None
-
-
-_ENTITY = re.compile(rb"&(?:quot|[gl]t|amp|nbsp|#\d+);")
-
-
-def _is_hurt(rest: bytes) -> bool:
-    """Tell marks of mail, web and terminals that can stand inside a well-formed record."""
-    if rest.isascii() and b"&" not in rest and b"\x1b" not in rest and b"<br" not in rest:
-        return False
-    marks = b"\xa0" in rest or b"\x1b" in rest or b"<br" in rest
-    return marks or _ENTITY.search(rest) is not None
 
 
 def is_unfiltered(data: bytes) -> bool:
@@ -234,7 +181,7 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
     rows: list[Row] = []
     line = passed = start = 0
     clean = data.isascii() and b"\x1b" not in data
-    audit = sum(data.count(name + b"(") for name in _AUDITED)
+    audit = sum(data.count(f"{name}(".encode()) for name in AUDITED)
     for match in pattern.finditer(data):
         _, bpid, bcomm, pid, comm, time, _, core, moved, resumed, gone, rest, odd = match.groups()
         first, quiet = line, (start, match.start(1))
@@ -245,17 +192,19 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
                 passed += sum(map(delta_ns, _DELTA.findall(data, *quiet)))
         if odd:
             return None
-        name = core or moved or resumed or gone or b""
-        if core and ((b"&" in rest or b"<br" in rest or not clean) and _is_hurt(rest)):
+        name = (core or moved or resumed or gone or b"").decode()
+        if core and ((b"&" in rest or b"<br" in rest or not clean) and grammar.is_hurt(rest)):
             return None
         if core and rest.endswith((b"\r", b"= -1")):
             return None
-        if (core or moved) and b" = " not in rest and not _ends(rest):
+        if (core or moved) and b" = " not in rest and not grammar.ends(rest):
             return None
         if relative and time:
             passed += delta_ns(time)
-        audit -= name in _AUDITED and not resumed
+        audit -= name in AUDITED and not resumed
         number, label = pid or bpid, comm or bcomm
+        short = SHORT.get(name) if core else None
+        read = short(rest, 0) if short is not None else None
         rows.append(
             Row(
                 line,
@@ -263,13 +212,14 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
                 int(number) if number else None,
                 label.decode("utf-8", "replace") if label else None,
                 time,
-                name.decode(),
-                rest or b"",
+                name,
+                rest or b"" if read is None else b"",
                 moved is not None,
-                _stack_behind(data, start) if name == b"setsockopt" else None,
+                _stack_behind(data, start) if name == "setsockopt" else None,
                 passed,
                 quiet,
                 first,
+                read,
             )
         )
         if not name:
@@ -278,11 +228,6 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
     if audit:  # such a call stands somewhere else than at the start of a record
         return None
     return Block(rows, line, line, 0, [], False, False, passed)
-
-
-def _ends(rest: bytes) -> bool:
-    """Tell whether a record has its end: a result, or another thread's interruption."""
-    return b"<unfinished" in rest or b" = " in rest or b"<detached" in rest or b")= " in rest
 
 
 def delta_ns(text: bytes) -> int:

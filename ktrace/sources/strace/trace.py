@@ -16,6 +16,7 @@ from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import FAMILY_OF
 from ktrace.sources.strace.merge import merge
 from ktrace.sources.strace.reader import Consumer, Reader
+from ktrace.sources.strace.rows import Block
 from ktrace.timelines import TraceFacts
 
 
@@ -223,17 +224,18 @@ def _first_line(entry: files.Input) -> str:
 
 
 MAX_JOBS = 16  # processes that scan; more than there are CPUs only wait for each other
+LARGE = 8  # blocks (4 MB) after which a log is worth a scanner that takes a while to load
 LOOKED_AT = 16  # blocks (8 MB) that are searched for calls that no filter lets through
 
 
 def _scanned(
-    chunks: Iterator[bytes], work: Callable[..., scan.Block], jobs: int
-) -> Iterator[tuple[bytes, scan.Block]]:
+    chunks: Iterator[bytes], work: Callable[..., Block], jobs: int
+) -> Iterator[tuple[bytes, Block]]:
     """Scan blocks here, or in `jobs` processes; the order, and so the result, is the same."""
     jobs = min(jobs, os.cpu_count() or 1, MAX_JOBS)
     if jobs <= 1:
         for number, data in enumerate(chunks):
-            yield data, work(data, look=number < LOOKED_AT)
+            yield data, work(data, look=number < LOOKED_AT, large=number >= LARGE)
         return
     from concurrent.futures import Future, ProcessPoolExecutor
 
@@ -241,9 +243,11 @@ def _scanned(
     with ProcessPoolExecutor(
         jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
     ) as pool:
-        pending: deque[tuple[bytes, Future[scan.Block]]] = deque()
+        pending: deque[tuple[bytes, Future[Block]]] = deque()
         for number, data in enumerate(chunks):
-            pending.append((data, pool.submit(work, data, look=number < LOOKED_AT)))
+            pending.append(
+                (data, pool.submit(work, data, look=number < LOOKED_AT, large=number >= LARGE))
+            )
             if len(pending) > jobs * 2:
                 data, block = pending.popleft()
                 yield data, block.result()

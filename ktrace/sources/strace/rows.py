@@ -1,0 +1,60 @@
+"""What the scanner hands to the reader: the candidates of a block, and an account of its lines."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from ktrace.sources.strace.fast import Read
+
+CALL, RESUMED, EXIT = 0, 1, 2
+
+
+class Row(msgspec.Struct, gc=False):
+    """A candidate.  `rest` is what follows `name(`; `passed` the sum of -r deltas up to it (ns).
+
+    `quiet` is the part of the block before it, from the candidate before, that was swallowed.
+    `read` is set where the whole record was read at once; then `rest` is empty.
+    """
+
+    line: int
+    form: int
+    tid: int | None
+    comm: str | None
+    time: bytes | None
+    name: str
+    rest: bytes
+    is_data: bool = False
+    stack: tuple[str, ...] | None = None
+    passed: int = 0
+    quiet: tuple[int, int] = (0, 0)
+    quiet_line: int = 0
+    read: Read | None = None
+
+
+class Block(NamedTuple):
+    """What one block holds; line numbers count from 0 at its first line.
+
+    `bad` are (line, reason) of what was not understood, the first few; `not_understood` counts them
+    all. The last row may be a mere end mark (no name): the quiet part behind the last candidate.
+    """
+
+    rows: list[Row]
+    lines: int
+    records: int
+    not_understood: int
+    bad: list[tuple[int, str]]
+    unfiltered: bool
+    waits: bool
+    passed: int
+
+
+class Dialect(NamedTuple):
+    """What the head of a log says of all of it.
+
+    `relative`: times are deltas of -r; `numbered`: an editor's line numbers stand before the
+    records; `symbolic`: constants are names, not the numbers of -X raw.
+    """
+
+    relative: bool = False
+    numbered: bool = False
+    symbolic: bool = False

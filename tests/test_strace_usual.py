@@ -1,0 +1,131 @@
+"""The scanner for large logs of the usual shape finds what the grammar finds."""
+
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ktrace import analysis
+from ktrace.sources.strace import scan, trace, usual
+from ktrace.sources.strace.rows import RESUMED, Block, Dialect, Row
+from tests.bench import generate
+
+FIXTURES = Path(__file__).parent / "fixtures"
+LOGS = sorted(
+    p
+    for p in FIXTURES.rglob("*")
+    if p.is_file() and p.name not in ("README", "gt.txt") and p.suffix not in (".json", ".md")
+)
+SYMBOLIC = Dialect(symbolic=True)
+
+AGAIN = "-1 EAGAIN (Resource temporarily unavailable)"
+RECORDS = [
+    'recvmsg(5<TCP:[7]>, {msg_name=NULL, msg_iov=[{iov_base="\\27\\3"..., iov_len=9}]}, 0) = {n}',
+    'sendto(12, "= 123 <0.000021>"..., 1400, MSG_NOSIGNAL, NULL, 0) = {n}',
+    "recvfrom(5, 0x7f12, 8, 0, NULL, NULL) = " + AGAIN,
+    "read(5, 0x7f12, 8) = -1 ECONNRESET (Connection reset by peer)",
+    'read(5, "", 8) = 0',
+    'readlink("/proc/self/exe", "/usr/sbin/haproxy", 4096) = 17',
+    "writev(5, <unfinished ...>",
+    "<... writev resumed>) = {n}",
+    "<... recvmsg resumed>{msg_namelen=0}, 0) = " + AGAIN,
+    "<... read resumed> <unfinished ...>",
+    "epoll_wait(4<anon_inode:[eventpoll]>, [{events=EPOLLIN, data=0x5}], 200, 1000) = 1",
+    "epoll_wait(4, [{events=EPOLLIN, data=0x5}, {events=EPOLLOUT, data=0x6}], 200, 1) = 2",
+    "epoll_wait(4, [{events=EPOLLIN|EPOLLRDHUP, data={u32=5, u64=5}}], 200, 1000) = 1",
+    "epoll_wait(4, [{events=EPOLLIN, data=0x5}, ...], 200, 1000) = 40",
+    "epoll_wait(4, [], 200, 0) = 0",
+    "epoll_wait(4, 0x7ffd1234, 200, 0) = 1",
+    "epoll_pwait(4,  <unfinished ...>",
+    "<... epoll_pwait resumed>[{events=EPOLLIN, data=0x5}], 200, 1000, NULL, 8) = 1",
+    "<... epoll_wait resumed>[{events=EPOLLOUT, data=0x5}], 200, 1000) = 1",
+    "epoll_ctl(4, EPOLL_CTL_ADD, 5, {events=EPOLLIN, data=0x5}) = 0",
+    "futex(0x7f, FUTEX_WAKE_PRIVATE, 1) = 1",
+    "<... futex resumed>) = 0",
+    "getpid() = 7",
+    "--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED} ---",
+    "+++ exited with 0 +++",
+    "setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4) = -1 ENOTCONN (Transport endpoint)",
+    'setsockopt(5, SOL_TLS, TLS_TX, "\\3\\0033\\0"..., 40) = 0',
+    "close(5<TCP:[1.1.1.1:1->2.2.2.2:2]>) = 0",
+]
+ODD = [
+    "<... wri",
+    'write(1, "connect(", 8) = 8',
+    "futex(0x7f, FUTEX_WA674 1795299745.000211 setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4) = 0",
+    "Segmentation fault",
+    "setsockopt(5, SOL_TCP, TCP_ULP, [7564404]",
+    "",
+]
+
+
+def blocks_of(data: bytes, size: int = 1 << 17) -> list[bytes]:
+    cuts = [data.rfind(b"\n", 0, min(at + size, len(data))) + 1 for at in range(0, len(data), size)]
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=False) if a < b]
+
+
+def grammar(data: bytes) -> Block:
+    return scan.scan(data, SYMBOLIC, look=False)
+
+
+def test_a_generated_log_gives_the_same_rows() -> None:
+    out = io.StringIO()
+    generate.write(out, 20_000)
+    blocks = blocks_of(out.getvalue().encode())
+    assert len(blocks) > 10
+    for data in blocks:
+        assert usual.scan_usual(data, symbolic=True) == grammar(data)
+
+
+def bare(row: Row) -> Row:
+    return msgspec.structs.replace(row, quiet=(0, 0), quiet_line=0)
+
+
+heads = st.sampled_from(
+    ["{pid:<5} 1795299745.{us:06} ", "22:16:45.{us:06} ", "{pid} 22:16:45.{us:06} "]
+)
+numbers = st.sampled_from([1, 9, 10, 99, 100, 12345, 1000])
+durations = st.sampled_from([" <0.000021>", " <12.000021>", ""])
+record = st.tuples(st.sampled_from(RECORDS), numbers, durations, st.integers(100, 999))
+
+
+@settings(deadline=None)
+@given(heads, st.lists(record, min_size=1, max_size=12), st.lists(st.sampled_from(ODD), max_size=1))
+def test_no_row_of_the_grammar_is_swallowed(
+    head: str, records: list[tuple[str, int, str, int]], odd: list[str]
+) -> None:
+    lines = [
+        head.format(pid=pid, us=place) + text.replace("{n}", str(number)) + duration
+        for place, (text, number, duration, pid) in enumerate(records)
+    ]
+    for text in odd:
+        lines.insert(len(lines) // 2, head.format(pid=100, us=7) + text)
+    data = "".join(f"{line}\n" for line in lines).encode()
+    found, wanted = usual.scan_usual(data, symbolic=True), grammar(data)
+    if found is None:
+        return
+    assert not odd or odd == [""] or odd == ["setsockopt(5, SOL_TCP, TCP_ULP, [7564404]"]
+    rows = [bare(row) for row in found.rows]
+    missing = [row for row in map(bare, wanted.rows) if row not in rows]
+    assert not missing
+    assert found._replace(rows=[]) == wanted._replace(rows=[])
+    more = [row for row in found.rows if bare(row) not in list(map(bare, wanted.rows))]
+    assert all(row.is_data or row.form == RESUMED or row.name == "epoll_pwait" for row in more)
+
+
+@pytest.mark.parametrize("text", ODD[:4])
+def test_an_odd_line_leaves_the_block_to_the_grammar(text: str) -> None:
+    whole = "674   1795299745.000211 close(5) = 0 <0.000021>\n"
+    odd = f"674   1795299745.000211 {text}\n"
+    assert usual.scan_usual(whole.encode(), symbolic=True) is not None
+    assert usual.scan_usual((whole + odd + whole).encode(), symbolic=True) is None
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda p: str(p.relative_to(FIXTURES)))
+def test_real_logs_give_the_same_report(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = analysis.analyse([str(log)])
+    monkeypatch.setattr(trace, "LARGE", 0)
+    assert analysis.analyse([str(log)]) == before
