@@ -185,14 +185,24 @@ def test_a_mapped_address_has_one_spelling(tmp_path: Path) -> None:
     assert raw.connections[1].peer == named.connections[1].peer == "[::ffff:127.0.0.1]:58228"
 
 
+THREAD = "clone(child_stack=0x7f5d9d7fe3f0, flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = 12\n"
+
+
 def test_the_opening_thread_stands_for_a_process_without_a_number(tmp_path: Path) -> None:
-    report = parse(
-        tmp_path,
-        "clone(child_stack=0x7f, flags=CLONE_VM|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD) = 12\n"
-        + _each_line(RACED, "[pid    12] ")
-        + "[pid    11] exit_group(0) = ?\n",
-    )
+    report = parse(tmp_path, THREAD + _each_line(RACED, "[pid    12] "))
     assert [connection.pid for connection in report.connections] == [12]
+
+
+def test_the_first_thread_is_called_what_later_lines_call_it(tmp_path: Path) -> None:
+    report = parse(tmp_path, RACED + THREAD + _each_line(RACED, "[pid    12] ") + "[pid 11] pause(")
+    assert [connection.pid for connection in report.connections] == [11, 11]
+    assert [attempt.tid for c in report.connections for attempt in c.ulp] == [11, 12]
+
+
+def test_a_thread_of_an_old_libc_shares_its_descriptors(tmp_path: Path) -> None:
+    used_by_it = _each_line(CONNECT + ULP_RACED, "[pid    12] ")
+    report = parse(tmp_path, SOCKET + THREAD + used_by_it + "[pid 11] close(5) = 0\n")
+    assert [f"{c.role} {c.ordering}" for c in report.connections] == ["client raced"]
 
 
 def test_a_wrap_is_mended_wherever_a_block_ends(tmp_path: Path) -> None:

@@ -355,15 +355,21 @@ def _select(args: list[str], out: Outcome | None) -> Decoded:
 
 
 def _clone(args: list[str], out: Outcome | None) -> Decoded:
-    text = ", ".join(args)
-    match = re.search(r"flags=([A-Za-z0-9_|/* ]+)", text)
-    if match is None and not args[:1]:
-        return Decoded(Kind.CLONE)
-    shown = match[1] if match else args[0]
-    if match is None and shown.startswith("0x") and len(args) == 2:
+    match = re.search(r"flags=([A-Za-z0-9_|/* ]+)", ", ".join(args))
+    shown = match[1] if match else _clone_flags(args)
+    if shown is None:
         return Decoded(Kind.CLONE)  # clone3 of which only the address of its arguments is shown
     bits = values.flags(shown, uapi.CLONE_FLAGS)
     return Decoded(Kind.CLONE, detail=CloneDetail(bool(bits & 0x400), bool(bits & 0x10000)))
+
+
+def _clone_flags(args: list[str]) -> str | None:
+    """Find the flags among the addresses of clone(), whose names have been dropped."""
+    for arg in args:
+        if "CLONE_" in arg or "SIG" in arg:
+            return arg
+    numbers = [(values.integer(arg), arg) for arg in args if len(args) > 2]
+    return next((arg for number, arg in numbers if number and 0 < number < 1 << 32), None)
 
 
 def _fork(args: list[str], out: Outcome | None) -> Decoded:

@@ -72,6 +72,7 @@ class Reader:
         account: Account,
         tid: int | None = None,
         consumer: Consumer | None = None,
+        first_thread: int | None = None,
     ) -> None:
         self._source = source
         self._account = account
@@ -83,7 +84,7 @@ class Reader:
         self._last_clock = 0
         self._halves: dict[int, Half] = {}
         self._awaited: set[int] = set()  # threads inside a data call that may yet prove something
-        self._lone = Lone()
+        self._lone = Lone(first_thread)
         self._known: dict[tuple[bytes, bytes], Counted] = {}
         self._generation = -1
         self._data = b""  # the block that is read, and the one before it
@@ -212,9 +213,10 @@ class Reader:
         return found
 
     def _kept(self, row: Row, rest: bytes | None = None) -> Row:
-        """Return a row for later, with its line counted from the start of the file."""
+        """Return a row for later, with line and deltas counted from the start of the file."""
         line, kept = row.line + self._base, row.rest if rest is None else rest
-        return msgspec.structs.replace(row, line=line, rest=kept)
+        passed = row.passed + self._relative_ns
+        return msgspec.structs.replace(row, line=line, rest=kept, passed=passed)
 
     def _tid(self, tid: int | None) -> int:
         return self._fixed_tid if self._fixed_tid is not None else self._lone.resolve(tid)
@@ -353,12 +355,15 @@ class Reader:
     def _half_at(self, data: bytes, start: int, row: Row) -> Half | None:
         line = data[start : data.find(b"\n", start)].decode("utf-8", "replace")
         if data is self._before:
-            number = -data.count(b"\n", start)
+            number, passed, end = -data.count(b"\n", start), 0, len(data)
         else:
-            number = row.line - data.count(b"\n", start, self._position)
+            number, end = row.line - data.count(b"\n", start, self._position), self._position
+            passed = row.passed - (scan.delta_ns(row.time) if row.time else 0)
         for found in scan.rows_of(Repaired(number, number, line, [])):
             args = lines.unfinished(found.rest.decode("utf-8", "replace"))
             if found.name == row.name and found.form == CALL and args is not None:
+                if self._account.clock == "relative":
+                    found.passed = passed - scan.deltas_ns(data, data.find(b"\n", start), end)
                 return Half(self._kept(found), None, args)
         return None
 
@@ -428,7 +433,7 @@ class Reader:
         now = self._now(row)
         start, line = now, self._base + row.line + 1
         if half is not None:
-            start, line = self._now(half.row), half.row.line + 1
+            start, line = self._began(half), half.row.line + 1
         result = errno = result_note = end_ns = None
         if out is not None:
             errno, result = out.errno, -1 if out.errno else out.result
@@ -459,6 +464,12 @@ class Reader:
             row.comm,
             row.stack,
         )
+
+    def _began(self, half: Half) -> int | None:
+        """Return when a call began of which the second half has come."""
+        if self._account.clock == "relative" and half.row.time is not None:
+            return half.row.passed
+        return self._now(half.row)
 
     def _now(self, row: Row) -> int | None:
         """Return the row's time in nanoseconds of the trace's clock, without wraps at midnight."""

@@ -161,13 +161,22 @@ def data_calls(data: bytes, quiet: tuple[int, int]) -> list[tuple[bytes, bytes, 
 def careful_rows(data: bytes, row: Row) -> list[Row]:
     """Return every data call of the swallowed part before `row`, one row each."""
     part = data[row.quiet[0] : row.quiet[1]]
-    block = _clean_rows(part, _DATA_BLOCK, False)
-    rows = block.rows if block is not None else []
+    block = _clean_rows(part, _DATA_BLOCK, row.passed > 0)
+    if block is None:
+        return []
+    passed = row.passed - block.passed - (delta_ns(row.time) if row.time and row.passed else 0)
     return [
-        msgspec.structs.replace(inner, line=row.quiet_line + inner.line)
-        for inner in rows
+        msgspec.structs.replace(
+            inner, line=row.quiet_line + inner.line, passed=passed + inner.passed
+        )
+        for inner in block.rows
         if inner.name
     ]
+
+
+def deltas_ns(data: bytes, start: int, end: int) -> int:
+    """Return the sum of the -r deltas of a part of a block."""
+    return sum(map(delta_ns, _DELTA.findall(data, start, end)))
 
 
 def _scan_clean(data: bytes, dialect: Dialect) -> Block | None:
@@ -189,7 +198,7 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
         if quiet[1] > quiet[0]:
             line += data.count(b"\n", *quiet)
             if relative:
-                passed += sum(map(delta_ns, _DELTA.findall(data, *quiet)))
+                passed += deltas_ns(data, *quiet)
         if odd:
             return None
         name = (core or moved or resumed or gone or b"").decode()

@@ -14,6 +14,7 @@ from ktrace.events import FAMILIES, Event, Family
 from ktrace.sources.strace import dialect, files, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import FAMILY_OF
+from ktrace.sources.strace.lone import first_thread
 from ktrace.sources.strace.merge import merge
 from ktrace.sources.strace.reader import Consumer, Reader
 from ktrace.sources.strace.rows import Block
@@ -125,11 +126,12 @@ class StraceTrace:
     def _file(self, index: int) -> Iterator[Event]:
         path = self.entry.paths[index]
         tid = self.entry.tids[index] if self.entry.tids else None
-        reader = Reader(self._first_source + index, self.account, tid, self._consumer)
         chunks = files.chunks(path, self._progress, self._done_before, self._total)
         first = next(chunks, None)
         if first is None:
             return
+        unnamed = _unnamed(path, first) if tid is None else None
+        reader = Reader(self._first_source + index, self.account, tid, self._consumer, unnamed)
         work = partial(scan.scan, dialect=dialect.of(first.data[: dialect.HEAD_BYTES]))
         data = self._data(itertools.chain((first,), chunks), self._first_source + index)
         yield from reader.events(_scanned(data, work, self._jobs))
@@ -204,6 +206,14 @@ def _doubts(name: str, account: Account) -> Iterator[str]:
         yield f"{name}: no call failed; with strace -z failed ULP attempts are not in the log"
     if account.failures >= 20 and account.successes == 0:
         yield f"{name}: no call succeeded; with strace -Z successful calls are not in the log"
+
+
+def _unnamed(path: str, first: files.Chunk) -> int | None:
+    """Return whose the lines without a pid are; a pipe is searched as far as it has been read."""
+    blocks = iter((first.data,))
+    if files.total_size([path]) is None:
+        return first_thread(blocks)
+    return first_thread(itertools.chain(blocks, (chunk.data for chunk in files.chunks(path))))
 
 
 def _head(path: str) -> bytes:
