@@ -1,11 +1,14 @@
 """Reads the head of a log: the kind of clock, and whether an editor has numbered the lines."""
 
+import itertools
 import re
 
 from ktrace.sources.strace import lines as grammar
 from ktrace.sources.strace.rows import Dialect
+from ktrace.sources.strace.scan import starts_record
 
 HEAD_BYTES = 1 << 14
+MIN_FOLD, MAX_FOLD = 40, 400  # narrower or wider is no terminal
 _HEAD = re.compile(rf"^{grammar.HEAD}".encode())
 _LEADING = re.compile(rb"^\s*(\d{1,6})(?:[ \t]+|[:.|)])")
 _TIME_GROUP = 5
@@ -15,7 +18,8 @@ _SYMBOL = re.compile(rb"[(, |](?:AF|SOCK|O|PROT|SOL|EPOLL|MSG|SO)_[A-Z]|EPOLLIN|
 def of(head: bytes) -> Dialect:
     """Return what the first lines say of the whole log."""
     symbolic = _SYMBOL.search(head) is not None
-    return Dialect(_has_relative_clock(head), _has_line_numbers(head), symbolic)
+    numbered = _has_line_numbers(head)
+    return Dialect(_has_relative_clock(head), numbered, symbolic, 0 if numbered else _fold(head))
 
 
 def has_clock(head: bytes) -> bool:
@@ -45,3 +49,19 @@ def _has_line_numbers(head: bytes) -> bool:
         return False
     offset = numbers[0][1] - numbers[0][0]
     return sum(number - index == offset for index, number in numbers) >= 0.8 * len(numbers)
+
+
+def _fold(head: bytes) -> int:
+    """Return the width at which a terminal or `fold` broke all lines, 0 where none did."""
+    text = [line.decode("utf-8", "replace").removesuffix("\r") for line in head.split(b"\n")[:-1]]
+    width = max(map(len, text), default=0)
+    followed = [
+        line
+        for line, after in itertools.pairwise(text)
+        if after and not starts_record(after.encode())
+    ]
+    if not MIN_FOLD <= width <= MAX_FOLD or len(followed) < 2:
+        return 0
+    full = [line for line in followed if len(line) == width]
+    soft = sum(line.endswith("=") for line in full)  # that is quoted-printable
+    return width if len(full) >= 0.9 * len(followed) and soft < 0.9 * len(full) else 0

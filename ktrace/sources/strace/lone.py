@@ -1,7 +1,7 @@
 """Finds the thread of a line that strace wrote without a pid."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 # who is named, who came to be as a child, and what the first thread heard of its own number
 _NAMES = re.compile(
@@ -78,6 +78,11 @@ class Lone:
             if self._root is not None and self._root not in self._alive and len(others) == 1:
                 return others[0]
         return self._first
+
+    @property
+    def alive(self) -> Collection[int]:
+        """The threads that were named so far and have not ended."""
+        return self._alive.keys()
 
     def follow(self, child: int | None) -> None:
         """Remember a child that clone() or fork() returned."""

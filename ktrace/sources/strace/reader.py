@@ -277,7 +277,9 @@ class Reader:
             return
         text = row.rest.decode("utf-8", "replace")
         out = lines.whole(text)
-        if out is not None and " = " in out.args and lines.is_glued(out.args):
+        if out is not None and (
+            (" = " in out.args and lines.is_glued(out.args)) or "<unfinished" in out.suffix
+        ):
             yield from self._unglued(row, text)
             return
         if out is None:
@@ -293,7 +295,7 @@ class Reader:
     def _unglued(self, row: Row, text: str) -> Iterator[Event]:
         head = f"{row.tid} " if row.tid is not None else ""
         when = f"{row.time.decode()} " if row.time else ""
-        for piece in unglue(f"{head}{when}{row.name}({text}"):
+        for piece in unglue(f"{head}{when}{row.name}({text}", self._lone.alive):
             for part in scan.rows_of(Repaired(row.line, row.line, piece, [])):
                 whole = lines.whole(part.rest.decode("utf-8", "replace"))
                 if part.name and (whole is None or not lines.is_glued(whole.args)):

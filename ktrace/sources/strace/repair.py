@@ -7,13 +7,14 @@ to no record is counted with a reason.  Only blocks in which the scanner met suc
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from ktrace.sources.strace import lines as grammar
 
 MAX_JOINED = 64  # lines in one record: more than any wrap makes of a record
 MAX_RECORD = 1 << 18
+MAX_PIDS = 4096
 MAX_BAD = 10  # remembered with their reason; all are counted
 
 
@@ -40,7 +41,8 @@ _PROMPT = re.compile(r"^\s*(?:(?:>\s?)+|[#$%*;]\s+|//+\s*|\|\s?|-\s+(?=\S)|\w+@\
 # a line of quoted-printable that goes on; a mailer's wrap has a blank before the sign
 _SOFT_BREAK = re.compile(r"(?=.{60,76}$).*[^ ]=")
 _EMPTY = re.compile(r"[\s>|#$*]*+(?://+\s*+)?+")  # nothing, or quote marks and prompts alone
-_NUMBER = re.compile(r"^\s*\d{1,8}(?:\s*[:|│.)]\s*|\t+|\s+)")
+_MARKS = re.compile(r"^(?:> ?)+")
+_NUMBER = re.compile(r"^\s*\d{1,8}(?:\s*[:|│.)]\s*|\t+|\s+|$)")
 _SPACES = str.maketrans(
     {
         "\xa0": " ",
@@ -51,13 +53,14 @@ _SPACES = str.maketrans(
         "\t": " ",
         "\r": "",
         "\0": "",
+        "\u2026": "...",
     }
 )
 _START = re.compile(
     rf"({grammar.HEAD})(?:{grammar.CALL_NAME}\(|--- (?:SIG|stopped)|\+\+\+ |<\.\.\. \w+ resumed)"
 )
 _HEAD_ONLY = re.compile(
-    rf"(?:\[pid +\d+(?:<[^>]*>)?\]|\d{{1,8}}(?:<[^>]*>)?)?(?: +(?:{grammar.TIME}))?"
+    rf"(?:\[pid +\d+(?:<[^>]*>)?\]|\d{{1,8}}(?:<[^>]*>)?)?(?:(?:^| +)(?:{grammar.TIME}))?"
     r"(?: *<\.\.\.(?: \w+)?)?\s*$"
 )
 _STACK = re.compile(rf"(?:{grammar.STACK_LINE}|\s*/?\S+\([^()]*\) \[0x[0-9a-f]+\])\s*$")
@@ -76,6 +79,8 @@ _GLUE = re.compile(
     rf"(?:{grammar.CALL_NAME}\(|<\.\.\. \w+ resumed|\+\+\+ |--- SIG))"
 )
 _BARE_FAILURE = re.compile(r"=\s*-1\s*$")
+_TORN_NOTE = re.compile(r"\)\s*= \d+<(?:->|[^<>])*$")
+_DIGITS_RUN = re.compile(r"(\d{2,})(?:<[^<>]*>)?$")
 _GLUED_ZERO = re.compile(
     rf"(\)\s*= 0)(?=[1-9]\d*(?:\.\d+|<[^>\n]*>)? +{grammar.PLAIN_TIME}{grammar.CALL_NAME}\()"
 )
@@ -84,13 +89,14 @@ _GLUED_ZERO = re.compile(
 class Assembler:
     """Puts records together from damaged lines, and counts what it could not use."""
 
-    def __init__(self, *, numbered: bool = False, quoted: bool = False) -> None:
+    def __init__(self, *, numbered: bool = False, quoted: bool = False, folded: int = 0) -> None:
         self.lines = 0
         self.understood = 0
         self.not_understood = 0
         self.bad: list[tuple[int, str]] = []
         self._numbered = numbered
         self._quoted = quoted  # quoted-printable throughout
+        self._folded = folded  # lines of this width go on in the next one
         self._parts: list[str] = []
         self._size = 0
         self._joined = 0  # lines put to the first one
@@ -100,23 +106,36 @@ class Assembler:
         self._stack: list[str] = []
         self._prefixed = False
         self._held = ""
+        self._pids: set[int] = set()
 
     def records(self, raw_lines: Iterable[bytes]) -> Iterator[Repaired]:
         """Yield the records of a block in order."""
-        soft = ""
-        for number, raw in enumerate(raw_lines):
-            self.lines = number + 1
-            text, goes_on = _unquote_printable(soft, _decode(raw), self._quoted)
-            soft = text if goes_on else ""
-            if goes_on:
-                continue
+        for number, text in self._unbroken(raw_lines):
             for piece in self._clean(text):
                 yield from self._line(number, piece)
-        if soft:
-            yield from self._line(self.lines - 1, soft)
         yield from self._flush()
         if self._held:
             self._not_understood(self.lines - 1, "the head of a record without a call")
+
+    def _unbroken(self, raw_lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+        """Undo breaks at a fixed width: yield lines as they were, with the number of the first."""
+        before, first = "", 0
+        for number, raw in enumerate(raw_lines):
+            self.lines = number + 1
+            first = first if before else number
+            line = _decode(raw)
+            if self._folded:
+                line = line.removesuffix("\r")
+                goes_on = len(line) == self._folded
+                marks = _MARKS.match(before)
+                text = before + (line.removeprefix(marks[0]) if marks else line)
+            else:
+                text, goes_on = _unquote_printable(before, line, self._quoted)
+            before = text if goes_on and len(text) < MAX_RECORD else ""
+            if not before:
+                yield first, text
+        if before:
+            yield first, before
 
     def _clean(self, text: str) -> list[str]:
         if text.isascii() and "\x1b" not in text and "&" not in text and "<" not in text:
@@ -132,6 +151,8 @@ class Assembler:
         return cleaned
 
     def _line(self, number: int, text: str) -> Iterator[Repaired]:
+        if self._numbered:
+            text = _NUMBER.sub("", text, count=1)
         if _EMPTY.fullmatch(text):
             return
         if _STACK.match(text) and self._is_between():
@@ -162,12 +183,10 @@ class Assembler:
 
     def _as_start(self, text: str) -> str | None:
         """Return the text from where a record starts, without prompts and editor's line numbers."""
-        if not self._numbered and _START.match(text):
+        if _START.match(text):
             return text
         bare = _PROMPT.sub("", text)
         unnumbered = _NUMBER.sub("", bare, count=1)
-        if self._numbered and unnumbered != bare:
-            return unnumbered if _START.match(unnumbered) else None
         for candidate in (bare, unnumbered):
             if _START.match(candidate):
                 return candidate
@@ -189,6 +208,9 @@ class Assembler:
     def _begin(self, number: int, text: str) -> None:
         match = _START.match(text)
         self._prefixed = match is not None and bool(match[1].strip())
+        pid = match and (match[2] or match[4])
+        if pid and len(self._pids) < MAX_PIDS:
+            self._pids.add(int(pid))
         self._first = self._last = number
         self._joined = 0
         self._stack = []
@@ -215,6 +237,8 @@ class Assembler:
         `progress)`.
         """
         result = self._parts[0].rpartition(" = ")[2]
+        if result.isdigit() and re.match(r"\s*<(?!\d+\.\d)", text):
+            return True  # what -y wrote behind a returned descriptor
         if result.count("(") > result.count(")"):
             return True
         stripped = text.strip()
@@ -228,7 +252,7 @@ class Assembler:
         if not self._parts:
             return
         text, self._parts = self._parts[0], []
-        pieces = unglue(text)
+        pieces = unglue(text, self._pids)
         for index, piece in enumerate(pieces):
             self.understood += 1
             last = index == len(pieces) - 1
@@ -276,8 +300,8 @@ def _is_complete(text: str) -> bool:
     masked = _QUOTE.sub('""', text)
     if masked.count('"') % 2:
         return False
-    if _BARE_FAILURE.search(masked):
-        return False  # the error's name is on the next line
+    if _BARE_FAILURE.search(masked) or _TORN_NOTE.search(masked):
+        return False  # the error's name, or what -y wrote, goes on in the next line
     if "--- " in masked[:80]:
         return masked.endswith("---")
     if masked.rstrip().endswith("+++"):
@@ -289,7 +313,8 @@ def glue(left: str, right: str) -> str:
     """Join two parts of a wrapped record: a blank only where the grammar has one."""
     masked = _QUOTE.sub('""', left)
     in_result = re.search(r"\)\s*=", masked) is not None
-    if not in_result and "(" in masked:
+    noted = re.match(r"<(?!\d+\.\d)", right) and left[-1:].isdigit()
+    if (not in_result and "(" in masked) or noted or _TORN_NOTE.search(masked):
         return left + right
     torn = (
         left[-1:].isalnum() and right[:1].isalnum() and (left[-1:].isdigit() or left[-1:].isupper())
@@ -302,14 +327,16 @@ def glue(left: str, right: str) -> str:
     )
 
 
-def unglue(text: str) -> list[str]:
-    """Part records that lost the newline between them."""
-    if text.count("(") < 2 or ("= " not in text and "unfinished" not in text):
+def unglue(text: str, pids: Collection[int]) -> list[str]:
+    """Part records that lost the newline between them; `pids` are those the log has named."""
+    if text.count("(") + text.count(" resumed>") < 2 or (
+        "= " not in text and "unfinished" not in text
+    ):
         return [text]
     # mask strings with as many characters, so that offsets stay
     masked = _QUOTE.sub(lambda m: '"' + "_" * (len(m[0]) - 2) + '"', text)
     cuts = sorted(
-        {m.end(1) for m in _GLUE.finditer(masked)}
+        {_before_pid(masked, m, pids) for m in _GLUE.finditer(masked)}
         | {m.end(1) for m in _GLUED_ZERO.finditer(masked)}
     )
     parts, start = [], 0
@@ -318,3 +345,14 @@ def unglue(text: str) -> list[str]:
         start = cut
     parts.append(text[start:])
     return [part.strip() for part in parts if part.strip()]
+
+
+def _before_pid(text: str, glue: re.Match[str], pids: Collection[int]) -> int:
+    """Return where to cut: in `= 71758 22:16:45` before the pid, which ran into the result."""
+    run = _DIGITS_RUN.search(text, glue.start(1), glue.end(1))
+    if run is None or re.match(r"\s*\d{1,8}(?:<[^<>]*>)? ", text[glue.end(1) :]):
+        return glue.end(1)
+    for start in range(run.start(1) + 1, run.end(1)):
+        if text[start] != "0" and int(text[start : run.end(1)][-9:]) in pids:
+            return start
+    return glue.end(1)

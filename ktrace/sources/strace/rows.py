@@ -52,9 +52,11 @@ class Dialect(NamedTuple):
     """What the head of a log says of all of it.
 
     `relative`: times are deltas of -r; `numbered`: an editor's line numbers stand before the
-    records; `symbolic`: constants are names, not the numbers of -X raw.
+    records; `symbolic`: constants are names, not the numbers of -X raw; `folded`: the width at
+    which every line was broken, 0 for none.
     """
 
     relative: bool = False
     numbered: bool = False
     symbolic: bool = False
+    folded: int = 0

@@ -101,6 +101,11 @@ def cut_at(data: bytes) -> int:
     return _last_start(data, _DAMAGED_START) or data.rfind(b"\n") + 1
 
 
+def starts_record(line: bytes) -> bool:
+    """Tell whether a line begins a record."""
+    return _START.match(line) is not None
+
+
 def _last_start(data: bytes, pattern: re.Pattern[bytes]) -> int:
     position = data.rfind(b"\n") + 1
     for _ in range(400):
@@ -132,9 +137,10 @@ def scan(
     for the scanner of usual logs, which takes a while to load.
     """
     block = None
-    if large and not dialect.numbered and not dialect.relative:
+    hurt = dialect.numbered or dialect.folded
+    if large and not hurt and not dialect.relative:
         block = scan_usual(data, symbolic=dialect.symbolic)
-    if block is None and not dialect.numbered:
+    if block is None and not hurt:
         block = _scan_clean(data, dialect)
     if block is None:
         return _scan_damaged(data, dialect)
@@ -206,6 +212,8 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
             return None
         if core and rest.endswith((b"\r", b"= -1")):
             return None
+        if resumed and b") = " in rest and (b"<unfinished" in rest or rest.count(b") = ") > 1):
+            return None  # another record behind it
         if (core or moved) and b" = " not in rest and not grammar.ends(rest):
             return None
         if relative and time:
@@ -265,7 +273,7 @@ def stack_of(text: list[str]) -> tuple[str, ...] | None:
 def _scan_damaged(data: bytes, dialect: Dialect) -> Block:
     """Scan a block line by line, mending what mail, web and editors did to it."""
     quoted = data.count(b"=3D") > data.count(b" = ")
-    assembler = Assembler(numbered=dialect.numbered, quoted=quoted)
+    assembler = Assembler(numbered=dialect.numbered, quoted=quoted, folded=dialect.folded)
     rows: list[Row] = []
     passed = 0
     unfiltered = False

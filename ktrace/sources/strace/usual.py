@@ -21,7 +21,7 @@ _HEAD = re.compile(rb"(?:(\d{1,8}) +)?((?:\d{10}|\d\d:\d\d:\d\d)\.\d{6}(?:\d{3})
 _IS_DATA, _IS_WAIT = re.compile(grammar.DATA_NAMES), re.compile(r"epoll_p?wait2?")
 _NAMES = {name.encode(): name for name in DECODERS}
 _DATA_NAMES = frozenset(name for name in DECODERS if _IS_DATA.fullmatch(name))
-AUDITED = ("setsockopt", "connect")
+AUDITED = ("setsockopt", "connect", "socket", "accept", "accept4")
 # what a data call of these does is more than moving data
 SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN")
 RAW_SPECIAL_DATA = (b"cmsg_level=0x1,", b"0x20000000")
@@ -158,8 +158,8 @@ def _second_half(text: bytes) -> tuple[int, str, bytes]:
     if not text.startswith(b"<... "):
         return CALL, "", b""
     first, resumed, rest = text.partition(b" resumed>")
-    if not resumed:
-        raise Unusual
+    if not resumed or (b") = " in rest and (rest.count(b") = ") > 1 or b"<unfinished" in rest)):
+        raise Unusual  # torn, or another record stands behind it
     return RESUMED, _NAMES.get(first[5:], ""), rest.removeprefix(b" ")
 
 
