@@ -82,7 +82,8 @@ class Kind(enum.IntEnum):
     OPENS_OTHER = (
         enum.auto()
     )  # result is an fd that is no socket (openat, pipe2, eventfd2, ...); detail FdPair|None
-    IO_URING = enum.auto()  # io_uring_enter: completions that the trace does not show
+    # completions that the trace does not show; detail IntDetail(1): a ring that needs no calls
+    IO_URING = enum.auto()
     STATE = enum.auto()  # live only: the kernel changed the TCP state; detail StateDetail
     OTHER = enum.auto()  # kept only for coverage
 
@@ -167,9 +168,10 @@ class IntDetail(msgspec.Struct, frozen=True, gc=False):
 
 
 class IoDetail(msgspec.Struct, frozen=True, gc=False):
-    """`fastopen`: MSG_FASTOPEN was given.  `peek` reads prove as much as others."""
+    """`fastopen`: MSG_FASTOPEN was given.  `source`: what splice() took the data from."""
 
     fastopen: bool = False
+    source: int | None = None
 
 
 class CloseRangeDetail(msgspec.Struct, frozen=True, gc=False):

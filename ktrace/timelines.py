@@ -11,6 +11,7 @@ Limit = Literal[
     "io_uring",  # completions that the trace does not show
     "lost-events",
     "before-trace",  # opened before the trace began
+    "fastopen-child",  # accepted from a Fast Open listener, perhaps in SYN_RECV
     "ambiguous-epoll",  # epoll data that fits more than one socket
     "cut",  # the trace ends inside the call that matters
 ]

@@ -20,6 +20,13 @@ FAST_OPEN = (
 ULP = "setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4) = 0\n"
 ULP_RACED = ULP.replace("= 0", "= -1 ENOTCONN (Transport endpoint is not connected)")
 WRITABLE = "epoll_wait(3, [{events=EPOLLOUT, data={u32=5, u64=5}}], 8, -1) = 1\n"
+NO_ANSWER = "poll([{fd=7, events=POLLIN}], 1, 0) = 0 (Timeout)\n"
+RING = "io_uring_enter(9, 1, 1, IORING_ENTER_GETEVENTS, NULL, 8) = 1\n"
+FAST_OPEN_LISTENER = (
+    "socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 3\n"
+    "setsockopt(3, SOL_TCP, TCP_FASTOPEN, [16], 4) = 0\nlisten(3, 16) = 0\n"
+    'accept(3, {sa_family=AF_INET, sin_port=htons(4), sin_addr=inet_addr("10.0.0.1")}, [16]) = 5\n'
+)
 CLOSE = "close(5) = 0\n"
 RACED = SOCKET + CONNECT + ULP_RACED + WRITABLE + CLOSE
 
@@ -107,7 +114,7 @@ CASES = {
     "records that run into each other are counted": Case(
         RACED.replace(" = 5\n", " = 5;"),
         ["unknown fallback unknown"],
-        ["KT903"],
+        ["KT902", "KT903"],
         not_understood=1,
     ),
     "a number that was reused unseen is a socket again": Case(
@@ -148,6 +155,57 @@ CASES = {
         SOCKET + CONNECT + WRITABLE.replace("5", "6") + ULP[:35],
         ["client unknown unordered"],
         ["KT102"],
+    ),
+    "a splice out of the socket is a read": Case(
+        SOCKET + CONNECT + "splice(5, NULL, 9, NULL, 4096, 0) = 17\n" + NO_ANSWER + ULP + CLOSE,
+        ["client ulp-only safe"],
+        ["KT303"],
+    ),
+    "a splice that ends is a FIN": Case(
+        SOCKET + CONNECT + "splice(5, NULL, 9, NULL, 4096, 0) = 0\n" + NO_ANSWER + ULP_RACED,
+        ["client fallback late"],
+        ["KT104"],
+    ),
+    "a splice into the socket is a write": Case(
+        SOCKET + CONNECT + "splice(9, NULL, 5, NULL, 4096, 0) = 17\n" + NO_ANSWER + ULP + CLOSE,
+        ["client ulp-only safe"],
+        ["KT303"],
+    ),
+    "tee moves nothing through a socket": Case(
+        SOCKET + CONNECT + "tee(9, 5, 4096, 0) = 17\n" + NO_ANSWER + ULP + CLOSE,
+        ["client ulp-only unordered"],
+        ["KT102", "KT303"],
+    ),
+    "why a socket from before the trace was refused is not known": Case(
+        ULP_RACED + WRITABLE + CLOSE, ["unknown fallback unknown"], ["KT902"]
+    ),
+    "nothing limits what went well": Case(ULP + CLOSE, ["unknown ulp-only unknown"], ["KT303"]),
+    "the child of a Fast Open listener may be in SYN_RECV": Case(
+        FAST_OPEN_LISTENER + ULP_RACED + CLOSE, ["server fallback unknown"], ["KT902"]
+    ),
+    "io_uring may have connected the socket": Case(
+        SOCKET + RING + ULP_RACED + CONNECT + WRITABLE + CLOSE,
+        ["client fallback unknown"],
+        ["KT902"],
+    ),
+    "a ring that needs no calls may bring any proof": Case(
+        "io_uring_setup(8, {flags=IORING_SETUP_SQPOLL}) = 9\n"
+        + SOCKET
+        + CONNECT
+        + NO_ANSWER
+        + ULP
+        + CLOSE,
+        ["client ulp-only unknown"],
+        ["KT303", "KT902"],
+    ),
+    "a proof in the log stands beside io_uring": Case(
+        SOCKET + CONNECT + RING + WRITABLE + ULP + CLOSE, ["client ulp-only safe"], ["KT303"]
+    ),
+    "what strace says when it lets go is no record": Case(
+        SOCKET + CONNECT + ULP_RACED + WRITABLE + "epoll_wait(3, strace: Process 12 detached\n"
+        " <detached ...>\n",
+        ["client fallback raced"],
+        ["KT101"],
     ),
 }
 

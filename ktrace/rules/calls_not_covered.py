@@ -10,7 +10,9 @@ would say otherwise) because
 - the result of a waiting call was cut (`[...]`, after 32 entries, or after the number of `-s`) or
   not printed, and could have held the proof, or
 - epoll data fits more than one socket, or
-- the program uses io_uring, whose completions no strace log shows.
+- the program uses io_uring, whose completions no strace log shows, or
+- the ULP was refused on a socket that was opened before the trace began, or that came from a Fast
+  Open listener, and nothing shows which TCP state it was in.
 
 ## Why it is bad
 
@@ -41,7 +43,7 @@ from collections.abc import Iterator
 from ktrace.events import FAMILIES
 from ktrace.findings import Finding
 from ktrace.rules.base import ConnectionRule, Words
-from ktrace.rules.calls import deciding_attempt
+from ktrace.rules.calls import NOT_ESTABLISHED, deciding_attempt
 from ktrace.rules.fold import Fold, Hit
 from ktrace.timelines import Judged, Limit, TraceFacts
 from ktrace.wording import listed, plural, sentences
@@ -51,7 +53,12 @@ _LIMITS: dict[Limit, str] = {
     " proof",
     "ambiguous-epoll": "epoll data fits more than one socket",
     "io_uring": "the program uses io_uring, whose completions the trace does not show",
+    "before-trace": "the connection was opened before the trace, so why the ULP was refused is not"
+    " shown",
+    "fastopen-child": "accepted from a Fast Open listener: whether its handshake was over is not"
+    " shown",
 }
+_ONLY_WHERE_REFUSED = frozenset(("before-trace", "fastopen-child"))
 _WHY = "absence proves something only for calls that the trace would show"
 
 
@@ -62,7 +69,12 @@ class CallsNotCovered(ConnectionRule):
 
     def hits(self, judged: Judged) -> Iterator[Hit]:
         facts = judged.facts
-        limits = tuple(limit for limit in facts.limits if limit in _LIMITS)
+        refused = any(a.result in NOT_ESTABLISHED for a in judged.connection.ulp)
+        limits = tuple(
+            limit
+            for limit in facts.limits
+            if limit in _LIMITS and (refused or limit not in _ONLY_WHERE_REFUSED)
+        )
         if facts.missing or limits:
             made = judged.connection.ulp
             call = deciding_attempt(judged, not_established=True) if made else None
@@ -74,7 +86,7 @@ class CallsNotCovered(ConnectionRule):
             f"{text} ({fold.tags[limit]:,})" for limit, text in _LIMITS.items() if fold.tags[limit]
         ]
         return Words(
-            message=_message(missing),
+            message=_message(missing, fold),
             why=_WHY,
             outcome=sentences(
                 f"the verdict on {plural(fold.count, 'connection')} is limited by it", *reasons
@@ -87,7 +99,7 @@ class CallsNotCovered(ConnectionRule):
         if "setsockopt" in trace.covered:
             return None
         words = Words(
-            message=_message(["setsockopt"]),
+            message=_message(["setsockopt"], None),
             why=_WHY,
             outcome="whether any connection tried kTLS is not known",
             help=_help(trace, 0, False),
@@ -95,7 +107,9 @@ class CallsNotCovered(ConnectionRule):
         return self.about_trace(words, 0)
 
 
-def _message(missing: list[str]) -> str:
+def _message(missing: list[str], fold: Fold | None) -> str:
+    if fold is not None and all(tag in _ONLY_WHERE_REFUSED for tag in fold.tags):
+        return "the state in which a socket was refused the ULP is not in the trace"
     if not missing:
         return "calls that would decide a verdict are not shown in full"
     return f"calls that would decide a verdict are not in the trace: {listed(missing)}"

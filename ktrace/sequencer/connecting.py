@@ -1,5 +1,7 @@
 """Calls on a socket: connecting, listening, options, data, and what else shows its state."""
 
+import msgspec
+
 from ktrace.events import (
     BEGIN,
     END,
@@ -87,6 +89,14 @@ def _option(world: World, event: Event) -> None:
     tracked.keep_maybe(Row(event, tracked.state, tracked.state, tracked.observed))
 
 
+def _write(world: World, event: Event) -> None:
+    """A splice() out of a socket is a read."""
+    source = event.detail.source if isinstance(event.detail, IoDetail) else None
+    if source is not None and isinstance(world.processes.get(event.tid, source), Tracked):
+        event = msgspec.structs.replace(event, kind=Kind.READ, fd=source, note=None)
+    _on_socket(world, event)
+
+
 def _on_socket(world: World, event: Event) -> None:
     tracked = world.subject(event)
     if tracked is None:
@@ -155,10 +165,10 @@ HANDLERS: dict[Kind, Handler] = {
     Kind.SHUTDOWN: _shutdown,
     Kind.SOCKOPT: _option,
     Kind.STATE: _state,
+    Kind.WRITE: _write,
     **dict.fromkeys(
         (
             Kind.READ,
-            Kind.WRITE,
             Kind.SO_ERROR,
             Kind.TCP_INFO,
             Kind.GETSOCKOPT,

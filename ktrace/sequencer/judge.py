@@ -105,7 +105,10 @@ def _facts(
 ) -> Facts:
     limits: tuple[Limit, ...] = ()
     if ordering == "unknown" and decisive is not None:
-        limits = tuple(sorted(decisive.limits))
+        found = set(decisive.limits)
+        if tracked.fastopen_child:
+            found.add("fastopen-child")
+        limits = tuple(sorted(found))
     return Facts(
         number=tracked.id_number,
         opened=tracked.opened,

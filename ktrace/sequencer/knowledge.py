@@ -29,6 +29,8 @@ def begin_connect(world: World, tracked: Tracked, event: Event, endpoint: Endpoi
         tracked.is_tcp = event.note is not None and is_tcp_note(event.note)
     tracked.connect_called = True
     if tracked.proved and tracked.failure is None:
+        if tracked.peer is None:
+            tracked.learn_peer(endpoint)
         return
     if not tracked.connect_begun or tracked.failure is not None:
         tracked.connect_ns = event.start_ns

@@ -18,6 +18,8 @@ def _ulp(world: World, event: Event) -> None:
         _ulp_settles(world, tracked, begun, event)
         world.end_if_closed(tracked)
         return
+    if not tracked.proved and world.processes.table(event.tid).ring > tracked.number:
+        tracked.limits.add("io_uring")
     attempt = _attempt(tracked, event)
     tracked.attempts.append(attempt)
     if event.phase is not BEGIN:

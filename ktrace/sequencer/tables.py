@@ -71,12 +71,13 @@ OTHER = Other()  # known to be no TCP socket
 class Table:
     """The descriptor table of one process, or of several that share it (CLONE_FILES)."""
 
-    __slots__ = ("cloexec", "fds", "loose", "tids")
+    __slots__ = ("cloexec", "fds", "loose", "ring", "tids")
 
     def __init__(self) -> None:
         self.fds: dict[int, Open] = {}
         self.cloexec: set[int] = set()
         self.tids: set[int] = set()
+        self.ring = 0  # io_uring may have connected or awaited sockets with a smaller number
         self.loose = False  # nobody saw how its threads came to be: they share it by assumption
 
     def copy(self) -> "Table":

@@ -48,7 +48,8 @@ def order_of(connection: Tracked, attempt: Attempt, covers: Covers) -> Ordering 
         return "unknown" if limited else "unordered"
     if attempt.order == "unconnected":
         # a socket that takes the ULP was connected by a call that the trace does not show
-        hidden = attempt.result == "ok" or not (connection.listening or covers("connect"))
+        hidden = attempt.result == "ok" or "io_uring" in attempt.limits
+        hidden = hidden or not (connection.listening or covers("connect"))
         return "unknown" if hidden else "unconnected"
     return "unknown"
 

@@ -2,7 +2,16 @@
 
 import msgspec
 
-from ktrace.events import BEGIN, CloexecDetail, EpollCtlDetail, Event, Kind, Ready, WaitDetail
+from ktrace.events import (
+    BEGIN,
+    CloexecDetail,
+    EpollCtlDetail,
+    Event,
+    IntDetail,
+    Kind,
+    Ready,
+    WaitDetail,
+)
 from ktrace.sequencer.knowledge import fail, prove
 from ktrace.sequencer.tables import Epoll
 from ktrace.sequencer.texts import ready as ready_text
@@ -11,6 +20,7 @@ from ktrace.sequencer.world import Handler, World, returned_fd
 from ktrace.tcp_state import of_readiness
 from ktrace.uapi import EPOLLERR, EPOLLHUP, EPOLLOUT, EPOLLRDHUP
 
+EVERY = 1 << 62
 MAX_FD = 1 << 20  # no process has more, unless somebody raised fs.nr_open
 _TELLING = EPOLLERR | EPOLLHUP | EPOLLRDHUP
 
@@ -143,6 +153,10 @@ def _watches(world: World, event: Event, detail: WaitDetail, tracked: Tracked) -
 def _io_uring(world: World, event: Event) -> None:
     if event.phase is not BEGIN and not event.errno:
         table = world.processes.table(event.tid)
+        if not isinstance(event.detail, IntDetail):
+            table.ring = max(table.ring, world.numbered)
+        elif event.detail.value:
+            table.ring = EVERY
         for tracked in world.in_flight.values():
             if any(opened is tracked for opened in table.fds.values()):
                 tracked.limits.add("io_uring")

@@ -55,6 +55,11 @@ class World:
         if self.unsettled.pop(tracked.number, None) is not None:
             self.changes += 1
 
+    @property
+    def numbered(self) -> int:
+        """The number that the next socket gets."""
+        return self._next_number
+
     # who is meant
 
     def new(self, event: Event, fd: int, *, queued: bool = True) -> Tracked:

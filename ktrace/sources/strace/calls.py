@@ -437,8 +437,13 @@ def _sendfile(args: list[str], out: Outcome | None) -> Decoded:
 
 
 def _splice(args: list[str], out: Outcome | None) -> Decoded:
+    """Read splice() as a write to its second descriptor; the first may be the socket instead."""
     fd, note = _fd(args, 2)
-    return Decoded(Kind.WRITE, fd, note, IoDetail())
+    return Decoded(Kind.WRITE, fd, note, IoDetail(source=_fd(args)[0]))
+
+
+def _io_uring_setup(args: list[str], out: Outcome | None) -> Decoded:
+    return Decoded(Kind.IO_URING, detail=IntDetail(int("SQPOLL" in _arg(args, 1))))
 
 
 # A call that is not here is no candidate of the scanner, or matters for coverage only.
@@ -475,6 +480,7 @@ DECODERS: dict[str, Decoder] = {
     "exit": _exit(False),
     "exit_group": _exit(True),
     "io_uring_enter": _plain(Kind.IO_URING),
+    "io_uring_setup": _io_uring_setup,
     "pidfd_open": _pidfd_open,
     "pidfd_getfd": _pidfd_getfd,
     **dict.fromkeys(("pipe", "pipe2"), _pair(Kind.OPENS_OTHER, 0)),
@@ -496,12 +502,12 @@ DECODERS: dict[str, Decoder] = {
     **dict.fromkeys(("read", "readv", "recv", "recvfrom"), _data(Kind.READ)),
     **dict.fromkeys(("pread64", "preadv", "preadv2"), _data(Kind.READ)),
     **dict.fromkeys(("write", "writev", "send", "sendto", "sendmmsg"), _data(Kind.WRITE)),
-    **dict.fromkeys(("pwrite64", "pwritev", "pwritev2", "vmsplice"), _data(Kind.WRITE)),
+    **dict.fromkeys(("pwrite64", "pwritev", "pwritev2"), _data(Kind.WRITE)),
     "recvmmsg": _data(Kind.READ),
     "sendmsg": _message(Kind.WRITE, Kind.SEND_FDS),
     "recvmsg": _message(Kind.READ, Kind.RECV_FDS),
     **dict.fromkeys(("sendfile", "sendfile64"), _sendfile),
-    **dict.fromkeys(("splice", "tee"), _splice),
+    "splice": _splice,
 }
 
 # Calls whose results are printed as arguments, so that their second half needs the text of the

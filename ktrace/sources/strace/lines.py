@@ -15,7 +15,7 @@ CORE_NAMES = (
     "socket|socketpair|connect|accept4?|listen|bind|setsockopt|getsockopt|getpeername|getsockname"
     "|close|close_range|shutdown|dup[23]?|fcntl(?:64)?"
     "|epoll_create1?|epoll_ctl|epoll_p?wait2?|p?poll(?:_time64)?|_newselect|p?select6?(?:_time64)?"
-    "|clone[23]?|v?fork|execve(?:at)?|exit(?:_group)?|ioctl|io_uring_enter|pidfd_open|pidfd_getfd"
+    "|clone[23]?|v?fork|execve(?:at)?|exit(?:_group)?|ioctl|io_uring_(?:enter|setup)|pidfd_open|pidfd_getfd"
     "|splice|tee|open(?:at2?)?|creat|pipe2?|eventfd2?|timerfd_create|signalfd4?|memfd_create"
     "|inotify_init1?"
 )

@@ -69,7 +69,8 @@ _ATTACHED = re.compile(
     r"(?:\[? ?Process \d+ attached(?: \([^)]*\))?\]?"
     r"|(?<![\w./-])[\w./-]*strace: Process \d+ attached)\s*$"
 )
-_COUNT_TABLE = re.compile(r"\s*(?:\d+\.\d+\s+\d+\.\d+\s+\d+|100\.00|% time|-{4,})")
+# a table of -c, and what is said of a thread that strace let go between two calls
+_ASIDE = re.compile(r"\s*(?:\d+\.\d+\s+\d+\.\d+\s+\d+|100\.00|% time|-{4,}|<detached \.\.\.>$)")
 _QUOTE = re.compile(r'(?<!\\)"(?:[^"\\]|\\.)*+"')
 _GLUE = re.compile(
     r"((?:\)\s*= (?:-1 E[A-Z0-9]+|-?\d+|\?|0x[0-9a-f]+)(?:<(?:->|[^<>])*>)?"
@@ -168,7 +169,7 @@ class Assembler:
         if start is not None and not self._continues(start):
             yield from self._flush()
             self._begin(number, start)
-        elif _MESSAGE.match(text) or (self._is_between() and _COUNT_TABLE.match(text)):
+        elif _MESSAGE.match(text) or (self._is_between() and _ASIDE.match(text)):
             return
         elif self._parts and not self._complete:
             self._join(number, _PROMPT.sub("", text) if text.lstrip()[:1] == ">" else text.lstrip())

@@ -197,7 +197,7 @@ class StraceTrace:
 
 def _doubts(name: str, account: Account) -> Iterator[str]:
     """What the shape of the whole trace says against its completeness."""
-    if "io_uring_enter" in account.names:
+    if not account.names.isdisjoint(("io_uring_enter", "io_uring_setup")):
         yield (
             f"{name}: the program uses io_uring: calls and completions that pass through it"
             " are not in the trace"
