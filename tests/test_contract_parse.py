@@ -269,3 +269,17 @@ def test_a_wrap_is_mended_wherever_a_block_ends(tmp_path: Path) -> None:
     report = parse(tmp_path, log.replace("SOCK_STREAM|SOCK_NONBLOCK, ", "SOCK_STREAM,\n> "))
     assert report.summary.raced == 40
     assert report.trace.not_understood == 0
+
+
+STARTED = (
+    'execve("./client", ["./client"], 0x7ffc /* 9 vars */) = 0\n'
+    "mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f52ae15c000\n"
+)
+PRELOAD = 'access("/etc/ld.so.preload", R_OK) = -1 ENOENT (No such file or directory)\n'
+
+
+def test_a_program_that_starts_without_a_failed_call_was_traced_with_z(tmp_path: Path) -> None:
+    connected = SOCKET + CONNECT.partition(" = ")[0] + " = 0\n" + CLOSE
+    doubted = parse(tmp_path, STARTED + connected)
+    assert any("strace -z" in warning for warning in doubted.trace.warnings)
+    assert not parse(tmp_path, STARTED + PRELOAD + connected).trace.warnings

@@ -60,6 +60,13 @@ _LIMITS: dict[Limit, str] = {
 }
 _ONLY_WHERE_REFUSED = frozenset(("before-trace", "fastopen-child"))
 _WHY = "absence proves something only for calls that the trace would show"
+_FROM_THE_START = (
+    "record from the start (`ktrace record -o strace.log -- COMMAND`), or capture with"
+    " `sudo ktrace live`, which reads the state in the kernel"
+)
+_WHY_STATE = (
+    "ENOTCONN has three causes: set too early (a race), never connected, closed by the peer"
+)
 
 
 class CallsNotCovered(ConnectionRule):
@@ -87,11 +94,13 @@ class CallsNotCovered(ConnectionRule):
         ]
         return Words(
             message=_message(missing, fold),
-            why=_WHY,
+            why=_WHY_STATE if _is_state_alone(fold) else _WHY,
             outcome=sentences(
                 f"the verdict on {plural(fold.count, 'connection')} is limited by it", *reasons
             ),
-            help=_help(trace, fold.shown.connection.pid, bool(fold.tags["io_uring"])),
+            help=_FROM_THE_START
+            if _is_state_alone(fold)
+            else _help(trace, fold.shown.connection.pid, bool(fold.tags["io_uring"])),
         )
 
     def without_hits(self, trace: TraceFacts) -> Finding | None:
@@ -102,13 +111,18 @@ class CallsNotCovered(ConnectionRule):
             message=_message(["setsockopt"], None),
             why=_WHY,
             outcome="whether any connection tried kTLS is not known",
-            help=_help(trace, 0, False),
+            help=_help(trace, 0, io_uring=False),
         )
         return self.about_trace(words, 0)
 
 
+def _is_state_alone(fold: Fold) -> bool:
+    """Tell whether every call is there, and only the state that they met is not."""
+    return all(tag in _ONLY_WHERE_REFUSED for tag in fold.tags)
+
+
 def _message(missing: list[str], fold: Fold | None) -> str:
-    if fold is not None and all(tag in _ONLY_WHERE_REFUSED for tag in fold.tags):
+    if fold is not None and _is_state_alone(fold):
         return "the state in which a socket was refused the ULP is not in the trace"
     if not missing:
         return "calls that would decide a verdict are not shown in full"
