@@ -10,6 +10,7 @@ import pytest
 
 from ktrace.analysis import analyse
 from ktrace.findings import Report
+from ktrace.sources.strace import files, passed
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LOGS = (
@@ -121,3 +122,48 @@ def test_times_of_data_calls_are_sums_of_deltas(tmp_path: Path) -> None:
         [row.line for row in c.timeline] for c in wanted
     ]
     assert [round(c.margin_us or 0) for c in got] == [round(c.margin_us or 0) for c in wanted]
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_where_a_block_ends_changes_nothing(
+    log: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = analyse([str(FIXTURES / log)])
+    monkeypatch.setattr(files, "BLOCK", 3333)
+    parts = analyse([str(FIXTURES / log)])
+    assert _told(parts) == _told(whole)
+    assert [[row.line for row in c.timeline] for c in parts.connections] == [
+        [row.line for row in c.timeline] for c in whole.connections
+    ]
+
+
+WAIT_BEGINS = """\
+100 epoll_create1(EPOLL_CLOEXEC) = 3
+100 socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 5
+100 connect(5, {sa_family=AF_INET, sin_port=htons(443), sin_addr=inet_addr("10.0.0.1")}, 16)\
+ = -1 EINPROGRESS (Operation now in progress)
+100 epoll_ctl(3, EPOLL_CTL_ADD, 5, {events=EPOLLOUT, data={u32=77, u64=77}}) = 0
+100 epoll_wait(3,  <unfinished ...>
+"""
+WAIT_ENDS = """\
+100 <... epoll_wait resumed>[{events=EPOLLOUT, data={u32=77, u64=77}}], 200, 1000) = 1
+100 setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4) = 0
+"""
+OTHERS = '200 recvfrom(9, "abcdefgh"..., 16384, 0, NULL, NULL) = 1448\n'
+
+
+@pytest.mark.parametrize(
+    ("remembered", "ordering"), [(passed.MAX_REMEMBERED, "safe"), (1 << 16, "unknown")]
+)
+def test_a_wait_may_go_on_for_many_blocks(
+    remembered: int, ordering: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(files, "BLOCK", 1 << 14)
+    monkeypatch.setattr(passed, "MAX_REMEMBERED", remembered)
+    log = tmp_path / "log"
+    log.write_text(WAIT_BEGINS + OTHERS * 4000 + WAIT_ENDS)
+    report = analyse([str(log)])
+    assert [c.ordering for c in report.connections] == [ordering]
+    assert [f.code for f in report.findings if f.code == "KT902"] == (
+        ["KT902"] if ordering == "unknown" else []
+    )

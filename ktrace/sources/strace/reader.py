@@ -6,12 +6,13 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ktrace.events import BEGIN, END, WHOLE, Event, Kind, Phase
+from ktrace.events import BEGIN, END, WHOLE, Event, Kind, Phase, WaitDetail
 from ktrace.sources.strace import lines, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
 from ktrace.sources.strace.fast import SHORT, Read
 from ktrace.sources.strace.lone import Lone
+from ktrace.sources.strace.passed import Passed
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
 from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Row
 from ktrace.sources.strace.usual import RAW_SPECIAL_DATA, SPECIAL_DATA
@@ -87,9 +88,9 @@ class Reader:
         self._lone = Lone(first_thread)
         self._known: dict[tuple[bytes, bytes], Counted] = {}
         self._generation = -1
-        self._data = b""  # the block that is read, and the one before it
-        self._before = b""
+        self._data = b""  # the block that is read
         self._position = 0
+        self._passed = Passed()
 
     def events(self, blocks: Iterator[tuple[bytes, Block]]) -> Iterator[Event]:
         """Yield the events of all blocks in order."""
@@ -99,15 +100,14 @@ class Reader:
             self._data = data
             for row in block.rows:
                 start, end = row.quiet
-                if end > start:
-                    self._position = end
-                    if awaited or not self._nobody_asks(data, start, end):
-                        yield from self._quiet(data, row)
+                self._position = end
+                if end > start and (awaited or not self._nobody_asks(data, start, end)):
+                    yield from self._quiet(data, row)
                 if row.read is not None:
                     yield whole(row, row.read)
                 elif row.name:
                     yield from self._row(row)
-            self._before = data
+            self._passed.remember(data)
             self._base += block.lines
             account.lines += block.lines
             self._relative_ns += block.passed
@@ -336,6 +336,8 @@ class Reader:
         elif out is None:
             if "unfinished" in text:
                 self._halves[tid] = half
+        elif half.begin is None and half.text is None and _MOVED.search(row.rest):
+            return  # its first half was counted
         else:
             yield from self._end_of_call(row, tid, half, out)
 
@@ -346,26 +348,16 @@ class Reader:
         """
         if row.tid is None or FAMILY_OF.get(row.name) not in ("wait", "io"):
             return None
-        for data, end in ((self._data, self._position), (self._before, len(self._before))):
-            for form in ("\n{} ", "\n[pid {:>5}] ", "\n{}<"):
-                prefix = form.format(row.tid).encode()
-                start = data.rfind(prefix, 0, end) + 1
-                if start:
-                    return self._half_at(data, start, row)
-        return None
-
-    def _half_at(self, data: bytes, start: int, row: Row) -> Half | None:
-        line = data[start : data.find(b"\n", start)].decode("utf-8", "replace")
-        if data is self._before:
-            number, passed, end = -data.count(b"\n", start), 0, len(data)
-        else:
-            number, end = row.line - data.count(b"\n", start, self._position), self._position
-            passed = row.passed - (scan.delta_ns(row.time) if row.time else 0)
-        for found in scan.rows_of(Repaired(number, number, line, [])):
+        last = self._passed.last_line_of(row.tid, self._data, self._position)
+        if last is None:
+            return None
+        number = row.line - last.lines
+        for found in scan.rows_of(Repaired(number, number, last.text, [])):
             args = lines.unfinished(found.rest.decode("utf-8", "replace"))
             if found.name == row.name and found.form == CALL and args is not None:
                 if self._account.clock == "relative":
-                    found.passed = passed - scan.deltas_ns(data, data.find(b"\n", start), end)
+                    own = scan.delta_ns(row.time) if row.time else 0
+                    found.passed = row.passed - own - last.deltas_ns()
                 return Half(self._kept(found), None, args)
         return None
 
@@ -389,12 +381,16 @@ class Reader:
             yield self._event(row, tid, END, row.name, decoded, out, half)
 
     def _orphan(self, row: Row, tid: int, out: lines.Outcome | None) -> Iterator[Event]:
-        """A second half whose first was never seen: only accept() tells enough."""
+        """A second half whose first was never seen: only accept() and waits tell enough."""
         if out is not None and row.name in ("accept", "accept4") and out.result is not None:
             decoded = self._decode(row, "-1, " + out.args.lstrip(" ,"), out)
             if decoded is not None:
                 decoded = decoded._replace(fd=None, note=None)
                 yield self._event(row, tid, WHOLE, row.name, decoded, out)
+        elif out is not None and out.result and out.result > 0 and row.name in _WAITS:
+            # what it was asked is not known: it could have told of any socket
+            hidden = Decoded(Kind.WAIT, detail=WaitDetail((), hidden=True))
+            yield self._event(row, tid, WHOLE, row.name, hidden, out)
         elif row.name in ("setsockopt", "connect", "socket"):
             self._account.not_read(
                 self._source, self._base + row.line + 1, "the first half of the call is not there"
