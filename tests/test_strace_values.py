@@ -266,6 +266,10 @@ def test_records_on_one_line_are_parted() -> None:
     two = "3947 setsockopt(156, SOL_TCP, TCP_ULP, [7564404], 4) = -1 ENOTCONN (Transport endpoint)"
     assert unglue(f"{one} {two}") == [one, two]
     assert unglue(f"{two}{one}") == [two, one]
+    assert unglue(f"{one}3947 22:16:45 close(5) = 0", {3947}) == [one, "3947 22:16:45 close(5) = 0"]
+    assert unglue("<... socket resumed>) = 73947 close(5) = 0", {3947})[0].endswith(") = 7")
+    begun = "3947 setsockopt(7, SOL_TCP, TCP_ULP, [7564404], 4 <unfinished ...>"
+    assert unglue(f"39 <... socket resumed>) = 7 {begun}")[1] == begun
     quoted = '3947 write(1, "a) = 0 3947 close(3) = 0", 20) = 20'
     assert unglue(quoted) == [quoted]
 

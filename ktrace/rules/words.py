@@ -50,10 +50,11 @@ def consequence(fold: Fold) -> tuple[str, ...]:
 
 def to_peers(fold: Fold, most: int = 3) -> str:
     """Name the peers where there is more than one, the most frequent first."""
-    names = list(fold.peers)
+    names = [name for name in fold.peers if name != OTHERS]
     if len(names) < 2:
         return ""
     shown = [f"{name} ({fold.peers[name]:,})" for name in names[:most]]
     if len(names) > most:
-        shown.append("many more" if OTHERS in names else f"{len(names) - most} more")
+        many = fold.peers[OTHERS] > 0
+        shown.append("many more" if many else f"{len(names) - most} more")
     return f"peers: {', '.join(shown)}"

@@ -328,7 +328,7 @@ def glue(left: str, right: str) -> str:
     )
 
 
-def unglue(text: str, pids: Collection[int]) -> list[str]:
+def unglue(text: str, pids: Collection[int] = ()) -> list[str]:
     """Part records that lost the newline between them; `pids` are those the log has named."""
     if text.count("(") + text.count(" resumed>") < 2 or (
         "= " not in text and "unfinished" not in text
