@@ -25,11 +25,8 @@ test-live: $(VENV)/.with-test  ## capture real programs with eBPF and strace; ne
 test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the pages in Debian's chromium
 	$(PYTEST) tests/browser -m browser $(ARGS)
 
-fuzz: $(VENV)/.with-fuzz  ## feed damaged logs and captures to the readers (FOR=60: seconds for each)
-	for target in strace capture scrub; do \
-		$(VENV)/bin/python -m tests.fuzz $$target build/fuzz/$$target \
-			-max_total_time=$(or $(FOR),20) -timeout=10 -rss_limit_mb=1500 -artifact_prefix=build/fuzz/ || exit 1; \
-	done
+fuzz: $(VENV)/.with-fuzz  ## feed damaged logs and captures to the readers (FOR=20: seconds for each)
+	$(VENV)/bin/python -m tests.fuzz --seconds $(or $(FOR),20) --seed $(or $(SEED),1) $(ARGS)
 
 lint: $(VENV)/.with-lint  ## style and types, of the tests too
 	$(VENV)/bin/ruff check
