@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from ktrace.analysis import Options, analyse
+from ktrace.errors import KtraceError
 from ktrace.findings import Report
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -100,15 +101,48 @@ def test_a_compressed_log_is_told_by_its_content(suffix: str, tmp_path: Path) ->
     assert not _differs(analyse([str(log)]), entry["truth"])
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gz", "xz"])
+PACKERS = [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress]
+
+
+@pytest.mark.parametrize("pack", PACKERS, ids=["gz", "xz", "zst"])
 def test_a_cut_compressed_log_is_read_up_to_the_cut_and_says_so(
     pack: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    log.write_bytes(pack((FIXTURES / "haproxy-before-60-clients" / "trace").read_bytes())[:20_000])
+    log.write_bytes(pack((FIXTURES / "haproxy-before-60-clients" / "trace").read_bytes())[:40_000])
     report = analyse([str(log)])
     assert report.summary.raced > 10
     assert any("cut here" in e.text for f in report.findings for e in f.evidence)
+
+
+@pytest.mark.parametrize("pack", PACKERS, ids=["gz", "xz", "zst"])
+def test_a_compressed_log_that_lacks_its_last_bytes_says_so(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    """Also where all of the text is there: nobody can know that it is."""
+    log = tmp_path / "log"
+    whole = pack((FIXTURES / "client-race-optlen3" / "trace").read_bytes())
+    for missing in (1, 2, 5, 9, len(whole) - 7):
+        log.write_bytes(whole[:-missing])
+        try:
+            report = analyse([str(log)])
+        except KtraceError as error:
+            assert "cut here" in error.message, (missing, error.message)
+            continue
+        assert any("cut here" in e.text for f in report.findings for e in f.evidence), missing
+
+
+def test_zstd_frames_are_read_one_after_the_other(tmp_path: Path) -> None:
+    """As `cat a.zst b.zst` and pzstd make them; a skippable frame holds no text."""
+    raw = (FIXTURES / "haproxy-before-local" / "trace").read_bytes()
+    skippable = b"\x51\x2a\x4d\x18\x03\0\0\0abc"
+    (tmp_path / "plain").write_bytes(raw)
+    (tmp_path / "log").write_bytes(
+        skippable.join(zstandard.compress(raw[i : i + 9999]) for i in range(0, len(raw), 9999))
+    )
+    plain, packed = analyse([str(tmp_path / "plain")]), analyse([str(tmp_path / "log")])
+    assert packed.summary == plain.summary
+    assert packed.trace.lines == plain.trace.lines
 
 
 def test_a_pipe_is_read_as_it_comes() -> None:

@@ -9,8 +9,11 @@ from ktrace.errors import KtraceError
 if TYPE_CHECKING:
     import gzip
 
+    import zstandard
+
 MAGIC = {b"\x1f\x8b": "gz", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zst"}
 MEMORY = 1 << 27  # for a decoder's window: twice what the highest usual level of xz and zstd needs
+ZSTD_STEP = 1 << 10  # compressed bytes at once: four of them can stand for 128 kB
 # strace logs shrink to a tenth, a loop's log to a hundredth.  gzip cannot do more than 1032.
 BOMB_BYTES = 1 << 30
 BOMB_RATIO = 1000
@@ -70,6 +73,36 @@ class _Xz:
                 return data
 
 
+class _Zst:
+    """Decodes zstd and notices where a frame is cut, which zstandard's stream reader does not."""
+
+    def __init__(self, packed: Packed) -> None:
+        self._packed = packed
+        self._decoder: zstandard.ZstdDecompressionObj | None = None
+        self._ready = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        while not self._ready:
+            rest = b""
+            if self._decoder is not None and self._decoder.eof:
+                rest, self._decoder = self._decoder.unused_data, None
+            rest = rest or self._packed.read(ZSTD_STEP)
+            if not rest and self._decoder is not None:
+                raise EOFError("the file is cut")
+            if not rest:
+                return b""
+            self._decoder = self._decoder or self._new()
+            self._ready = memoryview(self._decoder.decompress(rest))
+        data, self._ready = self._ready[:size], self._ready[size:]
+        return bytes(data)
+
+    @staticmethod
+    def _new() -> "zstandard.ZstdDecompressionObj":
+        import zstandard
+
+        return zstandard.ZstdDecompressor(max_window_size=MEMORY).decompressobj()
+
+
 class _Gz:
     """Gives what gzip has decoded so far, so that a cut file is read up to its cut."""
 
@@ -126,9 +159,4 @@ def expanded(stream: BinaryIO, how: str) -> BinaryIO:
         return cast(BinaryIO, Expanded(_Gz(file), packed))
     if how == "xz":
         return cast(BinaryIO, Expanded(_Xz(packed), packed))
-    import zstandard
-
-    reader = zstandard.ZstdDecompressor(max_window_size=MEMORY).stream_reader(
-        cast(BinaryIO, packed), read_across_frames=True
-    )
-    return cast(BinaryIO, Expanded(cast(_Readable, reader), packed))
+    return cast(BinaryIO, Expanded(_Zst(packed), packed))

@@ -152,6 +152,13 @@ class StraceTrace:
     def _close(self) -> None:
         account = self.account
         account.complete = True
+        if not account.lines and account.bad:
+            why = account.bad[0][2]
+            raise KtraceError(
+                "no-trace",
+                f"{self.entry.name}: no line of it could be read: {why}",
+                files.RECORD_HELP,
+            )
         if not account.lines:
             raise KtraceError("empty", f"{self.entry.name}: is empty", files.RECORD_HELP)
         came_back = account.successes + account.failures
