@@ -11,7 +11,7 @@ from ktrace.sources.strace.calls import is_key_material
 KEPT = 4  # bytes of crypto_info that are no secret: version and cipher
 _NUMBER = rb"(?:0x0*11a|0*282|0+432)\b"
 _ANCHOR = re.compile(
-    rb"(?P<message>cmsg_level=[^,\n]{0,40})|\b(?P<level>SOL_TLS)\b|(?P<option>\bTLS_[TR]X\b)"
+    rb"(?P<message>cmsg_level=[^,\n]{0,40})|(?P<level>SOL_TLS)\b|(?P<option>TLS_[TR]X\b)"
     rb"|sockopt ?\((?:sockfd=|fd=)?[^,\"<\n]{0,40}(?:<(?:->|[^<>\n]){0,300}>)? ?, ?(?:level=)?"
     rb"(?P<number>"
     + _NUMBER
@@ -29,6 +29,8 @@ _NOT_SHOWN = re.compile(
     rb"|\.\.\.|<[a-z][a-z _.-]*>|<(?:unfinished|detached)[^\n]*|[)=\n]|\Z",
     re.I,
 )
+# damage: a comma or a bracket too many, and the payload is an argument later
+_STRING_BEHIND = re.compile(rb"(?<![)=\n])[^\"\n()=]{0,80}(?:optval=)?\"")
 # somebody's words in the place of a payload: `"...key material..."`, `"<redacted>"`
 _WORDS = re.compile(rb"(?:\.\.\.|<|\[)[a-z ,._-]{0,80}(?:\.\.\.|>|\])?")
 _SECRETIVE = re.compile(rb"[\"'`\\]|[0-9a-f]{16}", re.I)
@@ -49,6 +51,14 @@ DUMP_LINE = (
     r"|(?P<loose>(?:[0-9a-f]{2} {1,2}){1,16})(?P<rest>[^\n]*)$)"
 )
 _DUMP_LINE = re.compile(DUMP_LINE.encode(), re.M)
+# what a view does not show of a string: what mail, terminals and strace put into it, or its body
+_BODY_OR_NOISE = re.compile(
+    rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()][A-Z0-9])"
+    rb"|(?:strace: Process \d{1,8} attached|\[ Process \d{1,8} attached \])?"
+    rb"(?:=|<br ?/?>)?\r?\n[ \t]*(?:>[ \t]?)*+(?:(?:[#$%*;|]|//)[ \t]+)?"
+    rb"|[\x80-\xff\r]+|(?P<body>(?:[^\x1b\n\r\x80-\xff=<s\[]|(?!=\r?\n|<br ?/?>\r?\n"
+    rb"|strace: Proc|\[ Proc)[^\x1b\n\r\x80-\xff])+)|."
+)
 _REACH = 1 << 13  # how far a line is looked back for its head
 _STOP = re.compile(rb"\n|SOL_TLS|TLS_[TR]X", re.I)
 _ESCAPED = re.compile(rb"\\.", re.S)
@@ -110,6 +120,8 @@ class KeyFinder:
         hidden = _NOT_SHOWN.match(text, at)
         if hidden is None:
             self._mention(text, anchor)
+        elif _STRING_BEHIND.match(text, hidden.end()) is not None:
+            raise Refused(at, "a SOL_TLS call with a string where strace writes none")
         elif hidden[0][:2] in (b"<u", b"<d") and len(self._waiting) < 1 << 20:
             self._waiting.add(_tid(text, anchor.start()))
         return None
@@ -132,7 +144,7 @@ class KeyFinder:
             return
         first = strings.after(body, KEPT)
         secret = body[first:]
-        if not is_key_material(strings.decoded(secret)):
+        if not is_key_material(strings.decoded(secret) + _hidden(view, start + first, end)):
             return
         self._counts.keys += 1
         self._counts.key_bytes += len(strings.TOKEN.findall(secret))
@@ -163,9 +175,23 @@ def replaced(view: View, start: int, end: int) -> Iterator[Change]:
     spots = list(view.ranges(start, end))
     if len(spots) == 1:
         yield Change(*spots[0], strings.filled(view.text[start:end]))
-        return
-    for token in strings.TOKEN.finditer(view.text, start, end):
-        yield from _edited(view, *token.span(), strings.filled(token[0]))
+    else:
+        for token in strings.TOKEN.finditer(view.text, start, end):
+            yield from _edited(view, *token.span(), strings.filled(token[0]))
+    for first, _, text in view.hidden(start, end):
+        for part in _BODY_OR_NOISE.finditer(text):
+            if part["body"]:
+                at = first + part.start()
+                yield Change(at, first + part.end(), strings.filled(part[0]))
+
+
+def _hidden(view: View, start: int, end: int) -> bytes:
+    """Return the bytes of a string that its view takes for noise: `<b` to `>` looks like a tag."""
+    return b"".join(
+        part["body"] or b""
+        for _, _, text in view.hidden(start, end)
+        for part in _BODY_OR_NOISE.finditer(text)
+    )
 
 
 def dump_filled(view: View, line: re.Match[bytes], kept: int = 0) -> Iterator[Change]:
