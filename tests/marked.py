@@ -45,16 +45,21 @@ def marked(line: str) -> str:
     return _FILLED.sub(one, line)
 
 
+def plain(data: bytes) -> bytes:
+    """Return bytes with every escape of a string undone."""
+    return _ESCAPE.sub(_unescape, data)
+
+
 def left(data: bytes) -> list[bytes]:
     """Return the runs of the marked key that are in `data`: as they are, escaped, or as hex."""
-    plain = _ESCAPE.sub(_unescape, data)
-    joined = re.sub(rb"\s+(?:>\s*)*", b"", plain)
+    decoded = plain(data)
+    joined = re.sub(rb"\s+(?:>\s*)*", b"", decoded)
     digits = re.sub(rb"[^0-9a-f]", b"", data.lower())
     runs = [MARK[i : i + RUN] for i in range(len(MARK) - RUN + 1)]
     return [
         run
         for run in runs
-        if run in data or run in plain or run in joined or run.hex().encode() in digits
+        if run in data or run in decoded or run in joined or run.hex().encode() in digits
     ]
 
 

@@ -56,8 +56,8 @@ _BODY_OR_NOISE = re.compile(
     rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()][A-Z0-9])"
     rb"|(?:strace: Process \d{1,8} attached|\[ Process \d{1,8} attached \])?"
     rb"(?:=|<br ?/?>)?\r?\n[ \t]*(?:>[ \t]?)*+(?:(?:[#$%*;|]|//)[ \t]+)?"
-    rb"|[\x80-\xff\r]+|(?P<body>(?:[^\x1b\n\r\x80-\xff=<s\[]|(?!=\r?\n|<br ?/?>\r?\n"
-    rb"|strace: Proc|\[ Proc)[^\x1b\n\r\x80-\xff])+)|."
+    rb"|\xef\xbb\xbf|\xe2\x80\x8b|(?P<body>(?:[^\x1b\n\r\xe2\xef=<s\[]"
+    rb"|(?!=\r?\n|<br ?/?>\r?\n|strace: Proc|\[ Proc|\xef\xbb|\xe2\x80)[^\x1b\n\r])+)|."
 )
 _REACH = 1 << 13  # how far a line is looked back for its head
 _STOP = re.compile(rb"\n|SOL_TLS|TLS_[TR]X", re.I)
@@ -144,11 +144,12 @@ class KeyFinder:
             return
         first = strings.after(body, KEPT)
         secret = body[first:]
-        if not is_key_material(strings.decoded(secret) + _hidden(view, start + first, end)):
+        if not is_key_material(strings.decoded(secret) + _hidden(view, start, end)):
             return
         self._counts.keys += 1
         self._counts.key_bytes += len(strings.TOKEN.findall(secret))
         yield from replaced(view, start + first, end)
+        yield from _torn_head(view, start, start + first)
 
     def _dumps(self, view: View, position: int) -> Iterator[Change]:
         """Blank the lines of -e read= and -e write= behind a call."""
@@ -178,18 +179,31 @@ def replaced(view: View, start: int, end: int) -> Iterator[Change]:
     else:
         for token in strings.TOKEN.finditer(view.text, start, end):
             yield from _edited(view, *token.span(), strings.filled(token[0]))
-    for first, _, text in view.hidden(start, end):
+    for first, _, text in view.hidden(start - 1, end + 1):
         for part in _BODY_OR_NOISE.finditer(text):
             if part["body"]:
                 at = first + part.start()
                 yield Change(at, first + part.end(), strings.filled(part[0]))
 
 
+def _torn_head(view: View, start: int, end: int) -> Iterator[Change]:
+    """Replace what stands behind "noise" in version and cipher: digits there belong to a key."""
+    done = None
+    for first, last, text in view.hidden(start, end):
+        for part in _BODY_OR_NOISE.finditer(text):
+            if part["body"]:
+                yield Change(first + part.start(), first + part.end(), strings.filled(part[0]))
+                done = last
+    for first, last in view.ranges(start, end):
+        if done is not None and first >= done:
+            yield Change(first, last, strings.FILLER * (last - first))
+
+
 def _hidden(view: View, start: int, end: int) -> bytes:
     """Return the bytes of a string that its view takes for noise: `<b` to `>` looks like a tag."""
     return b"".join(
         part["body"] or b""
-        for _, _, text in view.hidden(start, end)
+        for _, _, text in view.hidden(start - 1, end + 1)
         for part in _BODY_OR_NOISE.finditer(text)
     )
 

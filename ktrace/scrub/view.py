@@ -118,15 +118,12 @@ class View:
         return View(b"".join(parts), pieces, self)
 
     def hidden(self, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield what the log has inside text[start:end] and this view does not show.
-
-        `start` and `end` count the bytes before and behind it in, so that its edges are seen too.
-        """
+        """Yield what the log has inside text[start:end] and this view does not show."""
         log: View = self
         while log._below is not None:
             log = log._below
         done = None
-        for first, last in self.ranges(max(start - 1, 0), end + 1):
+        for first, last in self.ranges(max(start, 0), end):
             if done is not None and first > done:
                 yield done, first, log.text[done:first]
             done = last
