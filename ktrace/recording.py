@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from ktrace import places
 from ktrace.errors import KtraceError
 
 # A `?` lets strace go on where the architecture or its own version lacks the call.
@@ -108,13 +109,12 @@ def _knows_seccomp(strace: str) -> bool:
 
 def claim(log: str, force: bool) -> None:
     """Create the log, so that nothing else takes its name; refuse one that exists."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    try:
-        os.close(os.open(log, flags, 0o666))
-    except FileExistsError:
+    fd = places.claim(log, force)
+    if fd is None:
         raise KtraceError(
             "log-exists", f"{log} exists", "choose another name, or --force to overwrite it"
-        ) from None
+        )
+    os.close(fd)
 
 
 def check_command(command: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each part may import of ktrace; a new part needs a row.  `ktrace` is the package itself
 # (the version).
-LEAVES = {"errors", "events", "findings", "uapi", "wording", "ktrace"}
+LEAVES = {"errors", "events", "findings", "places", "uapi", "wording", "ktrace"}
 MAY_IMPORT: dict[str, set[str]] = {
     "ktrace": {"api", "errors"},
     "errors": set(),
@@ -23,13 +23,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wording": {"findings"},
     "timelines": {"findings"},
     "resources": {"errors"},
+    "places": {"errors"},
     "statistics": {"findings"},
     "tally": {"findings", "statistics", "timelines"},
     "tables": LEAVES,
     "metrics": LEAVES,
     "recording": LEAVES,
     # Of the timelines a source knows TraceFacts and Gap only: see the test below.
-    "sources": {"errors", "events", "resources", "timelines", "uapi"},
+    "sources": {"errors", "events", "places", "resources", "timelines", "uapi"},
     "tcp_state": {"events", "uapi"},
     # The sequencer and the verdict on what it tracked are one layer.
     "sequencer": {"events", "findings", "tcp_state", "timelines", "uapi"},

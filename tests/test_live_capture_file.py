@@ -96,7 +96,10 @@ def test_the_examples_hold_what_the_probe_makes() -> None:
     assert {type(detail) for detail in SOME} <= set(DETAILS)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=50,
+)
 @given(st.lists(events, max_size=8))
 def test_events_come_back_as_they_went_in(tmp_path: Path, listed: list[Event]) -> None:
     path = tmp_path / "capture"

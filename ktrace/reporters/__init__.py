@@ -11,11 +11,11 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
+from ktrace import places
 from ktrace.findings import Report
 
 
@@ -79,15 +79,15 @@ def write_atomically(path: str | os.PathLike[str], mode: str = "w") -> Iterator[
     It is written beside its final place and renamed, so nobody sees half a report and a failure
     leaves the old one.  Pipes and devices are written directly.
     """
-    target = Path(os.path.realpath(path))
     try:
-        old = _mode(target)
-        if old is None or stat.S_ISREG(old):
-            with _draft(target, mode, old) as file:
-                yield file
-        else:
-            with _open(target, mode) as file:
-                yield file
+        with places.place(path) as target:
+            old = target.status()
+            if old is None or stat.S_ISREG(old.st_mode):
+                with _draft(target, mode, old) as file:
+                    yield file
+            else:
+                with _open(target.open_device(), mode) as file:
+                    yield file
     except OSError as error:
         if error.errno is None or isinstance(error, BrokenPipeError):
             raise
@@ -95,25 +95,21 @@ def write_atomically(path: str | os.PathLike[str], mode: str = "w") -> Iterator[
 
 
 @contextlib.contextmanager
-def _draft(target: Path, mode: str, old: int | None) -> Iterator[IO[Any]]:
-    draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+def _draft(target: places.Place, mode: str, old: os.stat_result | None) -> Iterator[IO[Any]]:
+    draft = f".{target.name[:60]}.{secrets.token_hex(8)}.tmp"
+    fd = target.create(draft)
     try:
-        with _open(draft, mode.replace("w", "x")) as file:
-            if old is not None:
-                os.fchmod(file.fileno(), stat.S_IMODE(old))
+        with _open(fd, mode) as file:
+            if old is not None and old.st_uid == os.geteuid():
+                os.fchmod(fd, stat.S_IMODE(old.st_mode))  # a stranger's may let strangers write
             yield file
-        draft.replace(target)
+        target.rename_here(draft)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        target.remove(draft)
         raise
 
 
-def _open(path: Path, mode: str) -> IO[Any]:
-    return path.open(mode) if "b" in mode else path.open(mode, encoding="utf-8", newline="\n")
-
-
-def _mode(path: Path) -> int | None:
-    try:
-        return path.stat().st_mode
-    except FileNotFoundError:
-        return None
+def _open(fd: int, mode: str) -> IO[Any]:
+    return (
+        os.fdopen(fd, mode) if "b" in mode else os.fdopen(fd, mode, encoding="utf-8", newline="\n")
+    )

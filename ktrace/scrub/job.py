@@ -10,9 +10,9 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from ktrace import places
 from ktrace.errors import KtraceError
 from ktrace.scrub.blocks import Scrubber
 from ktrace.scrub.options import Counts, Wanted
@@ -130,60 +130,69 @@ class _Drafts:
     """Files that take their names together, and vanish when the work fails."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Path, Task]] = []
+        self._waiting: list[tuple[str | BinaryIO, Task]] = []
 
     def __enter__(self) -> "_Drafts":
         return self
 
     def __exit__(self, *error: object) -> None:
-        for draft, _ in self._waiting:
-            draft.unlink(missing_ok=True)
+        for draft, task in self._waiting:
+            if isinstance(draft, str):
+                with contextlib.suppress(OSError, KtraceError), places.place(task.target) as place:
+                    place.remove(draft)
+            else:
+                draft.close()
 
     @contextlib.contextmanager
     def open(self, task: Task) -> Iterator[BinaryIO]:
-        draft = _draft_of(task)
-        # "x" follows no link that somebody laid here
-        with draft.open("xb") as raw:
-            self._waiting.append((draft, task))
-            if task.in_place:
-                os.fchmod(raw.fileno(), stat.S_IMODE(os.stat(task.source).st_mode))
-            try:
-                with _compressed(raw, _compression(task)) as file:
-                    yield file
-            except OSError as error:
-                if error.errno is None or error.filename is not None:
-                    raise
-                raise OSError(error.errno, error.strerror, task.target) from error
+        raw = self._draft(task)
+        try:
+            with _compressed(raw, _compression(task)) as file:
+                yield file
+            raw.flush()
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, task.target) from error
+        finally:
+            if self._waiting[-1][0] is not raw:
+                with contextlib.suppress(OSError):  # told above, where it matters
+                    raw.close()
+
+    def _draft(self, task: Task) -> BinaryIO:
+        """Open a file beside the target, for a rename; one without a name for a pipe."""
+        if task.target == "-" or not _is_regular(task.target):
+            file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - published later
+            self._waiting.append((file, task))
+            return file
+        with places.place(task.target) as place:
+            name = f".{place.name[:60]}.{secrets.token_hex(8)}.tmp"
+            fd = place.create(name)
+            self._waiting.append((name, task))
+        if task.in_place:
+            os.fchmod(fd, stat.S_IMODE(os.stat(task.source).st_mode))
+        return os.fdopen(fd, "wb")
 
     def publish(self) -> None:
         while self._waiting:
             draft, task = self._waiting[0]
-            if task.target == "-" or not _is_regular(task.target):
-                _copy_out(draft, task.target)
-                draft.unlink()
+            if isinstance(draft, str):
+                with places.place(task.target) as place:
+                    place.rename_here(draft)
             else:
-                draft.replace(os.path.realpath(task.target))
+                with draft:
+                    _copy_out(draft, task.target)
             del self._waiting[0]
 
 
-def _draft_of(task: Task) -> Path:
-    """Return a name beside the target, where a rename is possible; elsewhere for a pipe."""
-    target = Path(os.path.realpath(task.target))
-    if task.target == "-" or not _is_regular(task.target):
-        target = Path(tempfile.gettempdir()) / "ktrace-scrub"
-    elif not target.parent.is_dir():
-        raise FileNotFoundError(2, "the folder to write to does not exist", task.target)
-    return target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
-
-
-def _copy_out(draft: Path, target: str) -> None:
-    with draft.open("rb") as file:
-        if target == "-":
-            shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-            return
-        with open(target, "wb") as out:
-            shutil.copyfileobj(file, out)
+def _copy_out(draft: BinaryIO, target: str) -> None:
+    draft.seek(0)
+    if target == "-":
+        shutil.copyfileobj(draft, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    with places.place(target) as place, os.fdopen(place.open_device(), "wb") as out:
+        shutil.copyfileobj(draft, out)
 
 
 def _compression(task: Task) -> str:

@@ -6,6 +6,7 @@ last complete frame.  Frames are H (header), E (events), L (events are missing f
 F (the end).
 """
 
+import os
 import struct
 import time
 import zlib
@@ -15,6 +16,7 @@ from typing import BinaryIO, TypeVar, get_args
 
 import msgspec
 
+from ktrace import places
 from ktrace.errors import KtraceError
 from ktrace.events import Detail, Event, Family, FdNote, Kind, Phase
 
@@ -140,14 +142,14 @@ class Writer:
     """Writes a capture as it is made; `close()` ends it in order."""
 
     def __init__(self, path: str, header: Header, force: bool = False) -> None:
-        try:
-            self._file: BinaryIO = open(path, "wb" if force else "xb")  # noqa: SIM115
-        except FileExistsError:
+        fd = places.claim(path, force)
+        if fd is None:
             raise KtraceError(
                 "capture-exists",
                 f"{path} exists",
                 "choose another name, or --force to overwrite it",
-            ) from None
+            )
+        self._file: BinaryIO = os.fdopen(fd, "wb")
         import zstandard
 
         self._squeeze = zstandard.ZstdCompressor(level=3).compress
