@@ -143,14 +143,28 @@ def record(log: str, pids: Sequence[int], command: Sequence[str], force: bool) -
     claim(log, force)
     status = _supervise(command_line(strace, log, pids, command), bool(command))
     stopped = not command and status == INTERRUPTED  # attached, and then nothing happened
-    if os.path.getsize(log) == 0 and not stopped:
+    if os.path.isfile(log):  # of a pipe or a device nothing can be told
+        _check_log(log, status, stopped)
+    return status if command else 0
+
+
+def _check_log(log: str, status: int, stopped: bool) -> None:
+    size = os.path.getsize(log)
+    if size == 0 and not stopped:
         os.unlink(log)
         raise KtraceError(
             "nothing-recorded",
             f"strace recorded nothing (its exit status was {status})",
             "its own message is above; tracing another user's process needs root or CAP_SYS_PTRACE",
         )
-    return status if command else 0
+    with open(log, "rb") as file:
+        file.seek(max(size - 1, 0))
+        if file.read() not in (b"", b"\n"):
+            raise KtraceError(
+                "log-cut",
+                f"{log} ends in the middle of a line: strace could not write all of it",
+                "free some space, or write to another disk, and record again",
+            )
 
 
 def _supervise(line: list[str], own_command: bool) -> int:

@@ -15,6 +15,9 @@ from ktrace import recording
 from ktrace.cli import main
 from ktrace.errors import KtraceError
 from ktrace.events import FAMILIES
+from tests.test_cli_parse import KTRACE, ROOT
+
+ENVIRON = os.environ | {"PYTHONPATH": str(ROOT)}
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -122,3 +125,30 @@ def test_what_is_not_there_is_refused_before_anything_is_written(tmp_path: Path)
         recording.check_pids([2**22 + 1])
     assert main(["record", "-o", str(log)]) == 2
     assert not log.exists()
+
+
+def test_a_log_that_strace_could_not_finish_is_no_success(tmp_path: Path) -> None:
+    """A full disk: strace complains, goes on, and exits as the program does."""
+    fake = tmp_path / "strace"
+    fake.write_text("""#!/bin/sh
+while [ $# -gt 1 ]; do [ "$1" = -o ] && printf '7 close(3) = 0\\n7 clo' > "$2"; shift; done
+""")
+    fake.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [*KTRACE, "record", "-o", "log", "--", "true"],
+        cwd=tmp_path, env=ENVIRON | {"PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "ends in the middle of a line" in done.stderr
+
+
+def test_a_device_is_never_removed(tmp_path: Path) -> None:
+    """Nothing is recorded into /dev/null, and it is no empty log."""
+    os.mkfifo(tmp_path / "pipe")
+    with open(os.open(tmp_path / "pipe", os.O_RDWR), "rb"):
+        line = [*KTRACE, "record", "-o", "pipe", "--force", "--", "true"]
+        done = subprocess.run(
+            line, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, check=False
+        )
+    assert (done.returncode, (tmp_path / "pipe").is_fifo()) == (0, True), done.stderr
