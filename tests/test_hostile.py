@@ -4,6 +4,7 @@ The processor time of a child is limited to many times what a linear path needs;
 needs many times the limit.
 """
 
+import functools
 import gzip
 import io
 import lzma
@@ -110,6 +111,32 @@ def test_a_fifo_is_read_to_its_end(tmp_path: Path, command: list[str]) -> None:
     done = run(command, "pipe", tmp_path)
     writer.join()
     assert (done.returncode, (tmp_path / "out").exists()) == (0, True)
+
+
+def family(folder: Path, count: int) -> None:
+    for tid in range(1000, 1000 + count):
+        calls = ("socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 3", "close(3) = 0")
+        lines = (f"170000000{second}.{tid:06} {call}\n" for second, call in enumerate(calls))
+        (folder / f"log.{tid}").write_text("".join(lines))
+
+
+def limit_files(soft: int, hard: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_family_larger_than_the_limit_of_open_files(tmp_path: Path) -> None:
+    """A program with many threads: as many files are read side by side."""
+    family(tmp_path, 200)
+    for hard, status in ((1024, 0), (64, 2)):
+        done = subprocess.run(
+            [*KTRACE, "parse", "log"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=False,
+            preexec_fn=functools.partial(limit_files, 64, hard),
+        )  # fmt: skip
+        assert done.returncode == status, done.stderr
+        if status:
+            assert "Too many open files" in done.stderr and "ulimit" in done.stderr
+            assert done.stderr.count("\n") == 2
 
 
 def test_a_file_that_vanishes_is_an_error(

@@ -15,15 +15,26 @@ COMPLETION_VARIABLE = "_KTRACE_COMPLETE"
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; never let an exception out."""
+    spare = -1
     try:
         _prepare_streams()
+        spare = os.open(os.devnull, os.O_RDONLY)  # to print an error takes an import, that a file
         status = _run(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
     except BaseException as error:
+        spare = _closed(spare)
         from ktrace.cli import failures
 
         status = failures.tell(error)
+    finally:
+        _closed(spare)
     return status
+
+
+def _closed(fd: int) -> int:
+    if fd >= 0:
+        os.close(fd)
+    return -1
 
 
 def _prepare_streams() -> None:

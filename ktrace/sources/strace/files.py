@@ -2,10 +2,12 @@
 records.
 """
 
+import errno
 import glob
 import io
 import os
 import re
+import resource
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -125,11 +127,24 @@ def unreadable(path: str, error: Exception) -> KtraceError:
     reason = (
         error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     )
+    many = isinstance(error, OSError) and error.errno == errno.EMFILE
     return KtraceError(
         "unreadable",
         f"{path}: cannot read it: {reason}",
-        "name a readable strace log, or - for stdin",
+        "raise the limit of open files (ulimit -n)"
+        if many
+        else "name a readable strace log, or - for stdin",
     )
+
+
+def allow_open(count: int) -> None:
+    """Raise this process's limit of open files to what a family needs, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 64
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def chunks(

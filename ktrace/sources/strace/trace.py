@@ -105,6 +105,7 @@ class StraceTrace:
         if len(self.entry.paths) == 1:
             yield from self._file(0)
         elif self._is_timed():
+            files.allow_open(len(self.entry.paths))
             yield from merge([self._file(index) for index in range(len(self.entry.paths))])
         else:
             self.account.warnings.append(
