@@ -7,7 +7,7 @@ PYTEST = $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-live test-browser fuzz lint docs bench bench-live screenshots vendor bpf install uninstall clean
+.PHONY: help demo test test-live test-browser fuzz mutants lint docs bench bench-live screenshots vendor bpf install uninstall clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -27,6 +27,10 @@ test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the page
 
 fuzz: $(VENV)/.with-fuzz  ## feed damaged logs and captures to the readers (FOR=20: seconds for each)
 	$(VENV)/bin/python -m tests.fuzz --seconds $(or $(FOR),20) --seed $(or $(SEED),1) $(ARGS)
+
+mutants: $(VENV)/.with-mutants  ## change ordering and decoding on purpose: do the tests notice? (ARGS="NAME...")
+	$(VENV)/bin/python -m mutmut run --max-children 2 $(ARGS)
+	$(VENV)/bin/python -m mutmut results
 
 lint: $(VENV)/.with-lint  ## style and types, of the tests too
 	$(VENV)/bin/ruff check
@@ -60,7 +64,7 @@ uninstall:  ## remove what `make install` put there
 	rm -rf $(PREFIX)/lib/ktrace $(PREFIX)/bin/ktrace
 
 clean:  ## remove the environment, caches and builds
-	rm -rf $(VENV) build dist tests/actual .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist mutants tests/actual .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 tests/browser/node_modules: tests/browser/package-lock.json

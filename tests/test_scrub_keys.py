@@ -17,7 +17,7 @@ from ktrace.cli.output import FILES
 from ktrace.errors import KtraceError
 from ktrace.scrub.job import scrub_file
 from ktrace.scrub.options import Wanted
-from tests.marked import RUN, octets, plain
+from tests.marked import MARK, RUN, octets, plain
 from tests.programs.damage import HARMFUL, HARMLESS, Damage, Lines
 from tests.test_scrub import BEFORE, FORMS, both, hard_wrapped, quoted_printable
 
@@ -171,3 +171,106 @@ def test_no_command_shows_a_key(
     left = secret(key) - same
     for data in seen:
         assert not left & shown(data)
+
+
+PAYLOAD = f'"{octets(bytes((9, 9, 9, 9)) + MARK[:30])}"'
+
+
+def cleaned(folder: Path, text: str) -> str:
+    (folder / "log").write_text(text)
+    scrub_file(str(folder / "log"), str(folder / "out"), Wanted())
+    return (folder / "out").read_text()
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(KtraceError) as caught:
+        cleaned(folder, text)
+    assert caught.value.slug == "not-scrubbed"
+    return caught.value.message
+
+
+@pytest.mark.parametrize("head", ["{} ", "[pid {}] ", "[pid   {}] 12:00:00 ", "{}<nginx> "])
+def test_each_thread_gets_its_own_second_half(tmp_path: Path, head: str) -> None:
+    """No key in no form that `like` would know: only the thread tells whose bytes these are."""
+    text = BEFORE + "".join(
+        f"{head.format(tid)}{call}\n"
+        for tid, call in (
+            (674, "getsockopt(5, SOL_TCP, TCP_INFO,  <unfinished ...>"),
+            (675, "getsockopt(5, SOL_TLS, TLS_TX,  <unfinished ...>"),
+            (674, f"<... getsockopt resumed>{PAYLOAD}, [104]) = 0"),
+            (675, f"<... getsockopt resumed>{PAYLOAD}, [40]) = 0"),
+            (675, "getsockopt(5, SOL_TCP, TCP_INFO,  <unfinished ...>"),
+            (675, f"<... getsockopt resumed>{PAYLOAD}, [104]) = 0"),
+        )
+    )
+    clean = cleaned(tmp_path, text)
+    changed = [
+        (old, new)
+        for old, new in zip(text.splitlines(), clean.splitlines(), strict=True)
+        if old != new
+    ]
+    assert len(changed) == 1 and "[40]" in changed[0][0]
+    assert not secret(MARK[:30], "") & shown(changed[0][1].encode())
+
+
+@pytest.mark.parametrize("before", ['write(3, "ab', "sendto(3,", "ioctl(3, X, arg=", "send("])
+@pytest.mark.parametrize("quote", ["", "> "])
+def test_a_wrapped_record_of_another_call_stays(tmp_path: Path, before: str, quote: str) -> None:
+    """Its second line looks like the end of a payload that lost its beginning."""
+    text = f'674 {before}\n{quote}cd\\1", 40) = 40\n'.replace("arg=\n", 'arg=\n"')
+    if not before.endswith("ab"):
+        text = text.replace("cd", '"cd')
+    text = f"{quote}674 close(4) = 0\n{quote}{text}{quote}674 close(3) = 0\n"
+    assert cleaned(tmp_path, text) == text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'write(1, "use SOL_TLS and more\\n", 23) = 23',
+        'write(1, "a \\"b\\" SOL_TLS c\\n", 18) = 18',
+        'write(1, "x", 1) = 1\n674 write(1, "SOL_TLS, TLS_TX\\n", 17) = 17',
+        "close(3) = 0 # SOL_TLS is next",
+    ],
+)
+def test_data_that_mentions_the_option_stays(tmp_path: Path, words: str) -> None:
+    text = f"{BEFORE}674 {words}\n{BEFORE}"
+    assert cleaned(tmp_path, text) == text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'write(1, "x", 1) = 1\n674 write(1, "SOL_TLS \\1\\2\\3", 17) = 17',
+        'write(1, "a \\"b\\" SOL_TLS \\1\\2\\3", 18) = 18',
+        "setsockopt(5, SOL_TLS, TLS_TX, {'\\1\\2'}, 40) = 0",
+        "setsockopt(5, \\1\\2\\3\\4abc, 40) = 0",
+        'setsockopt(0x5, 0x11a,,0x1, "\\1\\2\\3\\4abc", 40) = 0',
+        'setsockopt(5, SOL_TLS, TLS_TX, [1], "\\1\\2\\3\\4abc", 40) = 0',
+    ],
+)
+def test_what_may_be_a_key_is_refused(tmp_path: Path, words: str) -> None:
+    line = 2 + words.count("\n")
+    assert f":{line}: " in refusal(tmp_path, f"{BEFORE}674 {words}\n{BEFORE}")
+
+
+@pytest.mark.parametrize(
+    ("key", "shows"),
+    [
+        ("<b>\\1\\2", '"\\3\\0033\\0XXXXX"'),
+        ("<p>07\\1\\2", '"\\3\\0033\\0XXXXXXX"'),  # `\0`, tag, `07` reads as `\007`
+        ("ab<br>cd", '"\\3\\0033\\0XXXXXXXX"'),
+        ("ab<br>\ncd", '"\\3\\0033\\0XX<br>\nXX"'),  # a web page's own
+        ("ab\x1b[1mcd", '"\\3\\0033\\0XX\x1b[1mXX"'),  # a terminal's
+    ],
+)
+def test_key_bytes_that_look_like_a_tag(tmp_path: Path, key: str, shows: str) -> None:
+    text = f'{BEFORE}674 setsockopt(5, SOL_TLS, TLS_TX, "\\3\\0033\\0{key}", 40) = 0\n{BEFORE}'
+    assert shows in cleaned(tmp_path, text)
+
+
+def test_html_that_a_program_sent_is_data(tmp_path: Path) -> None:
+    page = '<html>\\r\\n<a href=\\"/secret\\">hello</a><br>&amp;<p>'
+    (tmp_path / "log").write_text(f'{BEFORE}674 write(3, "{page}", 90) = 90\n')
+    scrub_file(str(tmp_path / "log"), str(tmp_path / "out"), Wanted(payload=True))
+    assert re.search(r'write\(3, "X+", 90\)', (tmp_path / "out").read_text())

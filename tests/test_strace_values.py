@@ -278,3 +278,88 @@ def test_a_torn_record_is_joined_as_the_grammar_wants() -> None:
     assert glue("setsockopt(5, SOL_TCP, TCP_", "ULP, [7564404], 4) = 0").count("TCP_ULP") == 1
     whole = glue("connect(5, {...}, 16) = -1", "EINPROGRESS (Operation now in progress)")
     assert "-1 EINPROGRESS" in whole
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "number"),
+    [
+        ("SOL_?? /* SOL_TCP */", uapi.LEVELS, 6),  # the name is known, the spelling is not
+        ("SOL_?? /* SOL_NEW */", uapi.LEVELS, None),
+        ("", uapi.LEVELS, None),
+        ("-", uapi.LEVELS, None),
+        ("-1", uapi.LEVELS, -1),
+        ("09", uapi.LEVELS, 9),
+        ("08", uapi.LEVELS, 8),
+        ("010", uapi.LEVELS, 8),
+    ],
+)
+def test_a_constant_without_a_usual_spelling(
+    text: str, names: dict[str, int], number: int | None
+) -> None:
+    assert values.constant(text, names) == number
+
+
+def test_flags_in_a_comment_count_where_the_number_shows_none() -> None:
+    assert values.flags("0x? /* EPOLLIN|EPOLLOUT */", uapi.EPOLL_BITS) == 5
+    assert values.flags("0 /* nothing that is known */", uapi.EPOLL_BITS) == 0
+    assert values.flags("EPOLLIN|0x4", uapi.EPOLL_BITS) == 5
+    assert values.event_bits("EPOLLOUT|EPOLLHUP") == 0x14
+
+
+@pytest.mark.parametrize(
+    ("sockaddr", "endpoint"),
+    [
+        ('{sa_family=AF_INET, sin_port=20480, sin_addr="\\1\\2\\3\\4"}', ("1.2.3.4", 80)),
+        ('{sa_family=AF_INET, sin_port=0xfb01, sin_addr="\\x01\\2\\3\\4"}', ("1.2.3.4", 507)),
+        ('{sa_family=AF_INET, sin_port="\\0P", sin_addr="\\1\\2\\3"}', (None, 80)),
+        ('{sa_family=AF_INET, sin_port="\\0", sin_addr="abcd"}', ("97.98.99.100", None)),
+        ('{sa_family=AF_INET, sin_port=htons(80), sin_addr="\\a\\b\\t\\n"}', ("7.8.9.10", 80)),
+        ('{sa_family=AF_INET, sin_port=htons(80), sin_addr="\\v\\f\\r\\e"}', ("11.12.13.27", 80)),
+        ('{sa_family=AF_INET, sin_port=htons(80), sin_addr="\\"\\\\qz"}', ("34.92.113.122", 80)),
+        ('{sa_family=2, sin_port=htons(80), sin_addr=inet_addr("1.2.3.4")}', ("1.2.3.4", 80)),
+        ('{sa_family=PF_INET, sin_port=htons(80), sin_addr=inet_addr("1.2.3.4")}', ("1.2.3.4", 80)),
+        ("{sin_family=0x2 /* AF_INET */, sin_port=htons(80)}", (None, 80)),
+    ],
+)
+def test_a_sockaddr_in_bytes_and_numbers(
+    sockaddr: str, endpoint: tuple[str | None, int | None]
+) -> None:
+    assert values.endpoint(sockaddr) == Endpoint("AF_INET", *endpoint)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("TCP:[1.2.3.4:0]", FdNote(protocol="TCP")),  # not bound yet
+        ("TCP:[1.2.3.4:80]", FdNote(protocol="TCP", local="1.2.3.4:80")),
+        ("TCP:[1.2.3.4:80->5.6.7.8:0]", FdNote(protocol="TCP", local="1.2.3.4:80")),
+        ("TCPv6:[[::1]:80->[::2]:81]", FdNote(protocol="TCPv6", local="[::1]:80", peer="[::2]:81")),
+        ("TCP:[:80]", FdNote(protocol="TCP")),
+        ("TCP:[1.2.3.4:http]", FdNote(protocol="TCP")),
+        (f"TCP:[{'1' * 61}:80]", FdNote(protocol="TCP", local="1" * 61 + ":80")),
+        (f"TCP:[{'1' * 62}:80]", FdNote(protocol="TCP")),  # no address is so long
+        ("socket:[12]", FdNote(inode=12)),
+        ("/a/path", None),
+    ],
+)
+def test_a_decoration(text: str, note: FdNote | None) -> None:
+    assert values.note(text) == note
+
+
+def test_the_descriptors_in_a_set_are_not_those_in_decorations() -> None:
+    assert values.fd_set("[3<TCP:[1->2]> 14]") == [3, 14]
+    assert values.poll_events("[{fd= 5<TCP:[1]>, events=POLLIN, revents=POLLOUT}]") == [(5, 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "raw"),
+    [
+        ('"\\1\\22\\0333"', b"\1\x12\x1b3"),
+        ('"\\377\\400"', b"\xff\0"),
+        ('"\\x4a\\x4"', b"J\x04"),
+        ('"\\q\\8\\""', b'q8"'),
+        ('"\ud800"', b"?"),  # half a character, from a damaged log
+    ],
+)
+def test_the_bytes_of_a_string(text: str, raw: bytes) -> None:
+    assert values.string(text) == (raw, False)
