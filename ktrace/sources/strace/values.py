@@ -65,7 +65,7 @@ def split_args(text: str) -> list[str]:
             break
         args.append(match[1].rstrip())
         position = match.end()
-    if _NAMED.match(text):
+    if _NAMED.match(text) and not text.startswith("child_stack="):  # clone() has names of its own
         return [_NAMED.sub("", arg, count=1) if _NAMED.match(arg) else arg for arg in args]
     return args
 
