@@ -5,11 +5,11 @@
 
 import pytest
 
-from ktrace.events import CloneDetail
+from ktrace.events import CloneDetail, DupDetail
 from ktrace.sources.strace import calls
-from tests.test_contract_parse import CONNECT, FAST_OPEN, SOCKET, ULP
+from tests.test_contract_parse import CONNECT, FAST_OPEN, SOCKET, ULP, ULP_RACED
 from tests.test_strace_values import decoded
-from tests.verdicts import verdicts
+from tests.verdicts import connections, verdicts
 
 WAIT = "epoll_wait(3, [], 8, 0) = 0\n"  # waits are covered: without a proof the order is luck
 STATES = {
@@ -159,3 +159,53 @@ def test_with_fast_open_only_data_proves() -> None:
     read = covered.replace("(0", "(5")
     assert verdicts(SOCKET + FAST_OPEN + covered + writable + ULP) == ["client ulp-only unordered"]
     assert verdicts(SOCKET + FAST_OPEN + writable + read + ULP) == ["client ulp-only safe"]
+
+
+def test_dup2_puts_the_socket_on_the_number_that_was_asked_for() -> None:
+    proof = 'write(9, "x", 1) = 1\n'
+    for call in ("dup2(5, 9) = 9", "dup3(5, 9, O_CLOEXEC) = 9", "dup2(5<TCP:[1]>, 9) = 9"):
+        log = f"{SOCKET}{CONNECT}{WAIT}{call}\n{proof}{ULP}"
+        assert verdicts(log) == ["client ulp-only safe"]
+    begun = "77 dup2(5, 9 <unfinished ...>\n78 close(3) = 0\n77 <... dup2 resumed>) = 9\n"
+    lines = "".join(f"77 {line}\n" for line in (SOCKET + CONNECT + WAIT).splitlines())
+    assert verdicts(f"{lines}{begun}77 {proof}77 {ULP}") == ["client ulp-only safe"]
+    found = decoded("dup2(5, 9) = 9")
+    assert found is not None and found.detail == DupDetail(9, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"), [("[0]", "ulp-only"), ("[111]", None), ("[ECONNREFUSED]", None)]
+)
+def test_so_error_tells_a_connect_that_failed(value: str, outcome: str | None) -> None:
+    error = f"getsockopt(5, SOL_SOCKET, SO_ERROR, {value}, [4]) = 0\n"
+    attempt = ULP if outcome else ULP_RACED
+    expected = f"{outcome} unordered" if outcome else "not-connected unconnected"
+    assert verdicts(f"{SOCKET}{CONNECT}{WAIT}{error}{attempt}") == [f"client {expected}"]
+
+
+def test_attempts_of_two_threads_at_once_are_two() -> None:
+    lines = "".join(f"77 {line}\n" for line in (SOCKET + CONNECT + WAIT).splitlines())
+    begin = "setsockopt(5, SOL_TCP, TCP_ULP, [7564404], 4 <unfinished ...>\n"
+    end = "<... setsockopt resumed>) = "
+    refused = "-1 ENOTCONN (Transport endpoint is not connected)\n"
+    log = f"{lines}77 clone({THREAD.format('NULL')}) = 78\n"
+    log += f"77 {begin}78 {begin}78 {end}0\n77 {end}{refused}"
+    [found] = connections(log)
+    assert sorted(attempt.result or "" for attempt in found.ulp) == ["ENOTCONN", "ok"]
+
+
+@pytest.mark.parametrize(("call", "left"), [("exit(0)", "safe"), ("exit_group(0)", None)])
+def test_an_exit_ends_a_thread_or_the_whole_process(call: str, left: str | None) -> None:
+    lines = "".join(f"77 {line}\n" for line in (SOCKET + CONNECT).splitlines())
+    proof = '77 write(5, "x", 1) = 1\n'
+    log = f"{lines}77 clone({THREAD.format('NULL')}) = 78\n{proof}78 {call} = ?\n77 {ULP}"
+    assert verdicts(log) == [f"client ulp-only {left}" if left else "unknown ulp-only unknown"]
+
+
+def test_select_that_returned_nothing_proves_nothing() -> None:
+    for call in ("select(6, NULL, [5], NULL, {tv_sec=0, tv_usec=0}) = 0 (Timeout)",
+                 "select(6, NULL, [5], NULL, NULL) = -1 EINTR (Interrupted system call)",
+                 "select(7, [4], [5 6], NULL, NULL) = 1 (out [6])"):  # fmt: skip
+        assert verdicts(f"{SOCKET}{CONNECT}{call}\n{ULP}") == ["client ulp-only unordered"]
+    ready = "select(7, [4], [5 6], NULL, NULL) = 1 (out [5])\n"
+    assert verdicts(f"{SOCKET}{CONNECT}{ready}{ULP}") == ["client ulp-only safe"]
