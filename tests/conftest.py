@@ -5,11 +5,16 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # The terminal that the tests run on must not show in what they see.
 os.environ["COLUMNS"] = "80"
 for name in ("NO_COLOR", "FORCE_COLOR", "KTRACE_DEBUG"):
     os.environ.pop(name, None)
+
+# How long an example takes says something of the machine only; hostile input has limits of its own.
+settings.register_profile("ktrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ktrace")
 
 # In CI a skip is a failure, but for these: nobody would notice a test that never ran there.
 MAY_SKIP = ("root may read every file", "another compiler writes other code")
