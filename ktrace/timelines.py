@@ -13,7 +13,7 @@ Limit = Literal[
     "before-trace",  # opened before the trace began
     "fastopen-child",  # accepted from a Fast Open listener, perhaps in SYN_RECV
     "ambiguous-epoll",  # epoll data that fits more than one socket
-    "cut",  # the trace ends inside the call that matters
+    "cut",  # a call failed, and the log does not show with which error
 ]
 
 

@@ -149,7 +149,7 @@ CASES = {
     "a log that ends in the name of the ULP's error": Case(
         SOCKET + CONNECT + WRITABLE.replace("5", "6") + ULP_RACED[:-44],
         ["client fallback unknown"],
-        ["KT202"],
+        ["KT902"],
     ),
     "a log that ends in the value of TCP_ULP": Case(
         SOCKET + CONNECT + WRITABLE.replace("5", "6") + ULP[:35],
@@ -200,6 +200,13 @@ CASES = {
     ),
     "a proof in the log stands beside io_uring": Case(
         SOCKET + CONNECT + RING + WRITABLE + ULP + CLOSE, ["client ulp-only safe"], ["KT303"]
+    ),
+    "what was keyed before the trace is not known": Case(
+        ULP.replace("= 0", "= -1 EEXIST (File exists)")
+        + 'setsockopt(5, SOL_TLS, TLS_RX, "\\4\\0034\\0"..., 56) = 0\n'
+        + CLOSE,
+        ["unknown rx-only unknown"],
+        [],
     ),
     "what strace says when it lets go is no record": Case(
         SOCKET + CONNECT + ULP_RACED + WRITABLE + "epoll_wait(3, strace: Process 12 detached\n"

@@ -284,7 +284,7 @@ CASES = [
             ],
             {},
         )
-        for limit in ("before-trace", "lost-events", "cut")
+        for limit in ("before-trace", "lost-events")
     ),
 ]
 

@@ -9,14 +9,21 @@ from ktrace.timelines import Judged
 Call = UlpAttempt | KeyInstall
 
 OK = "ok"
+CUT = "EUNKNOWN"  # the call failed, and the log does not show how
 NOT_ESTABLISHED = frozenset(("ENOTCONN", "ENOTSUPP"))  # ENOTSUPP (524) on old kernels
 NO_PERMISSION = frozenset(("EPERM", "EACCES"))
 NO_ULP = frozenset(("ENOPROTOOPT", "EOPNOTSUPP"))  # what SOL_TLS answers without the ULP
 
 
 def refused(call: Call) -> bool:
-    """Return whether a call failed; one that never returned in the trace did not."""
-    return call.result is not None and call.result != OK
+    """Return whether a call failed in a known way; one that never returned in the trace did not."""
+    return call.result is not None and call.result not in (OK, CUT)
+
+
+def setup_is_shown(judged: Judged) -> bool:
+    """Tell whether a direction that was not keyed in the trace was not keyed before it either."""
+    connection = judged.connection
+    return connection.role != "unknown" or any(a.result == OK for a in connection.ulp)
 
 
 def refused_attempts(judged: Judged) -> Iterator[UlpAttempt]:

@@ -11,6 +11,7 @@ would say otherwise) because
   not printed, and could have held the proof, or
 - epoll data fits more than one socket, or
 - the program uses io_uring, whose completions no strace log shows, or
+- a kTLS call failed and the name of its error is not in the log (it was cut there), or
 - the ULP was refused on a socket that was opened before the trace began, or that came from a Fast
   Open listener, and nothing shows which TCP state it was in.
 
@@ -53,6 +54,7 @@ _LIMITS: dict[Limit, str] = {
     " proof",
     "ambiguous-epoll": "epoll data fits more than one socket",
     "io_uring": "the program uses io_uring, whose completions the trace does not show",
+    "cut": "a kTLS call failed, and the name of its error was cut off",
     "before-trace": "the connection was opened before the trace, so why the ULP was refused is not"
     " shown",
     "fastopen-child": "accepted from a Fast Open listener: whether its handshake was over is not"

@@ -31,7 +31,7 @@ See whether the trace or the handshake ended early. Else ask the TLS library for
 from collections.abc import Iterator
 
 from ktrace.rules.base import ConnectionRule, Words
-from ktrace.rules.calls import OK, program
+from ktrace.rules.calls import OK, program, setup_is_shown
 from ktrace.rules.fold import Fold, Hit
 from ktrace.rules.words import to_peers
 from ktrace.timelines import Judged, TraceFacts
@@ -45,7 +45,7 @@ class RxOnly(ConnectionRule):
 
     def hits(self, judged: Judged) -> Iterator[Hit]:
         connection = judged.connection
-        if connection.outcome == "rx-only" and not connection.tx:
+        if connection.outcome == "rx-only" and not connection.tx and setup_is_shown(judged):
             installed = next((key for key in connection.rx if key.result == OK), None)
             version = connection.tls_version or ""
             yield Hit((version, program(judged)), self.severity, installed)

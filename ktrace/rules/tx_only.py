@@ -35,7 +35,7 @@ record is read.
 from collections.abc import Iterator
 
 from ktrace.rules.base import ConnectionRule, Words
-from ktrace.rules.calls import OK, program
+from ktrace.rules.calls import OK, program, setup_is_shown
 from ktrace.rules.fold import Fold, Hit
 from ktrace.rules.words import to_peers
 from ktrace.timelines import Judged, TraceFacts
@@ -60,7 +60,7 @@ class TxOnly(ConnectionRule):
 
     def hits(self, judged: Judged) -> Iterator[Hit]:
         connection = judged.connection
-        if connection.outcome == "tx-only" and not connection.rx:
+        if connection.outcome == "tx-only" and not connection.rx and setup_is_shown(judged):
             installed = next((key for key in connection.tx if key.result == OK), None)
             version = connection.tls_version or ""
             yield Hit((version, program(judged)), self.severity, installed)

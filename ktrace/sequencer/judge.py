@@ -18,6 +18,7 @@ from ktrace.sequencer.knowledge import result_of
 from ktrace.sequencer.texts import describe
 from ktrace.sequencer.tracked import Attempt, Install, Row, Tracked
 from ktrace.sequencer.verdict import Covers, missing_proofs, ordering_of, outcome_of, recovered
+from ktrace.tcp_state import CUT
 from ktrace.timelines import Facts, Judged, Limit
 from ktrace.uapi import TLS_CIPHERS, TLS_VERSIONS
 
@@ -103,9 +104,10 @@ def plain(tracked: Tracked, covers: Covers) -> Plain | None:
 def _facts(
     tracked: Tracked, missing: tuple[str, ...], ordering: str | None, decisive: Attempt | None
 ) -> Facts:
-    limits: tuple[Limit, ...] = ()
+    results = [made.result for made in (*tracked.attempts, *tracked.keys)]
+    limits: tuple[Limit, ...] = ("cut",) if CUT in results else ()
     if ordering == "unknown" and decisive is not None:
-        found = set(decisive.limits)
+        found = {*decisive.limits, *limits}
         if tracked.fastopen_child:
             found.add("fastopen-child")
         limits = tuple(sorted(found))
