@@ -104,7 +104,8 @@ def plain(tracked: Tracked, covers: Covers) -> Plain | None:
 def _facts(
     tracked: Tracked, missing: tuple[str, ...], ordering: str | None, decisive: Attempt | None
 ) -> Facts:
-    results = [made.result for made in (*tracked.attempts, *tracked.keys)]
+    results = [attempt.result for attempt in tracked.attempts]
+    results += [key.result for key in tracked.keys]
     limits: tuple[Limit, ...] = ("cut",) if CUT in results else ()
     if ordering == "unknown" and decisive is not None:
         found = {*decisive.limits, *limits}
