@@ -35,6 +35,22 @@
 #define CLONE_FILES_ 0x400
 #define CLONE_THREAD_ 0x10000
 
+/* How 32-bit programs number these calls; the first three are also those of socketcall(). */
+#define FOREIGN_SOCKET 1
+#define FOREIGN_CONNECT 3
+#define FOREIGN_SETSOCKOPT 14
+#define NR32_SOCKETCALL 102
+#ifdef KT_X86
+#define NR_SETSOCKOPT 54
+#define NR32_CONNECT 362
+#define NR32_SETSOCKOPT 366
+#endif
+#ifdef KT_ARM64
+#define NR_SETSOCKOPT 208
+#define NR32_CONNECT 283
+#define NR32_SETSOCKOPT 294
+#endif
+
 #define EPOLLOUT_ 0x4
 #define EPOLLERR_ 0x8
 #define EPOLLHUP_ 0x10

@@ -4,9 +4,11 @@
  *
  * The including file supplies the maps and these primitives:
  *   ENTER_CONTEXT, EXIT_CONTEXT, ARG(), READ_ARGS(), RET(): the arguments and the result of a system call
- *   kt_traced()      is this process traced
+ *   SELF, kt_self()  what is kept of this thread
+ *   kt_traced(ctx)   the same, if its process is traced and the call is one of this machine's own kind
+ *   process_traced(), kt_foreign(ctx), FOREIGN_ARG(): for calls of the other kind
  *   kt_walk()        the TCP socket behind a descriptor of this process
- *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked()
+ *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked(), kt_count_foreign()
  *   pending_*(), socks_*(), waits_*(), passive_*(), ports_*(), uring_first()
  *   kt_take_stack(), kt_note_base(), kt_moved_data(), kt_state_of(), kt_accepted(), kt_state_owner(), kt_describe()
  *   kt_learn_fd(), kt_learn_other(), kt_copy_fd(), kt_forget_fd(), kt_note_fastopen(): only for a loader that cannot walk
@@ -53,17 +55,27 @@ INLINE struct kt_record *start_record(__u8 call, __u8 phase, __u64 start, __u64 
 	r->tgid = this_tgid();
 	r->tid = this_tid();
 	r->fd = -1;
-	bpf_get_current_comm(&r->comm, sizeof(r->comm));
 	return r;
 }
 
+/* The program's name, where a connection can begin: reading it costs as much as the rest of a record. */
+INLINE void sign(struct kt_record *r)
+{
+	bpf_get_current_comm(&r->comm, sizeof(r->comm));
+}
+
 /* The entry of a call whose exit matters. */
-INLINE void begin(struct kt_pending *p, __u8 call)
+INLINE void begin_in(SELF self, struct kt_pending *p, __u8 call)
 {
 	p->call = call;
 	p->start_ns = bpf_ktime_get_ns();
-	if (pending_put(this_tid(), p))
+	if (pending_put(self, p))
 		kt_count_untracked();
+}
+
+INLINE void begin(struct kt_pending *p, __u8 call)
+{
+	begin_in(kt_self(), p, call);
 }
 
 INLINE struct kt_sockinfo *known_sock(const struct kt_sock *s)
@@ -99,7 +111,7 @@ INLINE int on_enter_socket(ENTER_CONTEXT *ctx)
 	struct kt_pending p = {};
 	__u32 type = ARG(ctx, 1);
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	if ((ARG(ctx, 0) != AF_INET_ && ARG(ctx, 0) != AF_INET6_) || (type & 0xf) != 1) {
 		if (kt_learns_others())
@@ -129,6 +141,7 @@ INLINE void exit_socket(struct kt_pending *p, long ret)
 	r = start_record(KT_SOCKET, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
 	if (!r)
 		return;
+	sign(r);
 	put(r, &s);
 	r->result = ret;
 	r->arg0 = p->arg0;
@@ -144,7 +157,7 @@ INLINE int on_enter_connect(ENTER_CONTEXT *ctx)
 	struct kt_record *r;
 	__u16 family = FAMILY_UNREADABLE;
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s))
@@ -163,6 +176,7 @@ INLINE int on_enter_connect(ENTER_CONTEXT *ctx)
 	r = start_record(KT_CONNECT, KT_BEGIN, p.start_ns, 0);
 	if (!r)
 		return 0;
+	sign(r);
 	put(r, &s);
 	r->fd = p.fd;
 	r->arg0 = family;
@@ -222,7 +236,7 @@ INLINE int on_enter_accept(ENTER_CONTEXT *ctx, __u8 call, __u32 flags)
 {
 	struct kt_pending p = {};
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	p.arg0 = flags;
@@ -245,6 +259,7 @@ INLINE void exit_accept(struct kt_pending *p, long ret)
 	r = start_record(p->call, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
 	if (!r)
 		return;
+	sign(r);
 	put(r, &s);
 	r->fd = p->fd;
 	r->result = ret;
@@ -259,7 +274,7 @@ INLINE int on_enter_listen(ENTER_CONTEXT *ctx)
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s))
@@ -280,6 +295,7 @@ INLINE void exit_listen(struct kt_pending *p, long ret)
 	r = start_record(KT_LISTEN, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
 	if (!r)
 		return;
+	sign(r);
 	put(r, &s);
 	r->fd = p->fd;
 	r->result = ret;
@@ -294,6 +310,7 @@ INLINE void exit_listen(struct kt_pending *p, long ret)
 #define NAME_TLS 1
 #define NAME_UNREADABLE 2
 #define AT_ONCE 0x100 /* the attempt is told by one record, at its exit */
+#define AT_CALL 0x200 /* the state is that of the very call, under the socket's lock */
 
 INLINE int ulp_name(__u64 pointer, __u32 length)
 {
@@ -310,30 +327,44 @@ INLINE int ulp_name(__u64 pointer, __u32 length)
 	return name[0] == 't' && name[1] == 'l' && name[2] == 's' && name[3] == 0;
 }
 
-INLINE void enter_ulp(ENTER_CONTEXT *ctx, struct kt_pending *p, struct kt_sock *s)
+/* Whether the program had been told of ESTABLISHED before an attempt, as far as the probe knows. */
+INLINE __u16 told_before(struct kt_sock *s)
 {
 	struct kt_sockinfo *info = known_sock(s);
+
+	if (!info) {
+		ensure_sock(s);
+		return 0;
+	}
+	if (!(info->flags & S_SEEN_CONNECT))
+		return 0;
+	if ((info->flags & S_TOLD) || (!(info->flags & S_FASTOPEN) && kt_moved_data(s, info)))
+		return KT_F_TOLD_KNOWN | KT_F_TOLD;
+	return KT_F_TOLD_KNOWN;
+}
+
+INLINE int is_early(const struct kt_sock *s, __u16 told)
+{
+	return (s->state && s->state != TCP_ESTABLISHED_) || told == KT_F_TOLD_KNOWN;
+}
+
+INLINE void enter_ulp(ENTER_CONTEXT *ctx, SELF self, struct kt_pending *p, struct kt_sock *s)
+{
 	struct kt_record *r;
-	__u16 flags = 0;
+	__u16 flags = told_before(s);
 	__u32 stack = 0;
 
-	if (info && (info->flags & S_SEEN_CONNECT)) {
-		flags |= KT_F_TOLD_KNOWN;
-		if ((info->flags & S_TOLD) || (!(info->flags & S_FASTOPEN) && kt_moved_data(s, info)))
-			flags |= KT_F_TOLD;
-	}
-	if (!info)
-		ensure_sock(s);
-	if (s->state != TCP_ESTABLISHED_ || (flags & (KT_F_TOLD_KNOWN | KT_F_TOLD)) == KT_F_TOLD_KNOWN)
+	if (is_early(s, flags))
 		flags |= kt_take_stack(ctx, &stack);
 	/* A proof that had ended before cannot be undone by what overlaps: one record is enough. */
 	p->flags |= flags & KT_F_TOLD ? AT_ONCE : 0;
-	begin(p, KT_ULP);
+	begin_in(self, p, KT_ULP);
 	if (flags & KT_F_TOLD)
 		return;
 	r = start_record(KT_ULP, KT_BEGIN, p->start_ns, 0);
 	if (!r)
 		return;
+	sign(r);
 	r->flags = flags;
 	put(r, s);
 	r->fd = p->fd;
@@ -361,6 +392,7 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	struct kt_sock s = {};
 	__u32 level, name;
 	__u64 args[5];
+	SELF self;
 
 	READ_ARGS(ctx, args);
 	level = args[1];
@@ -374,7 +406,8 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	} else if (level != SOL_TLS_ || (name != 1 && name != 2)) {
 		return 0;
 	}
-	if (!kt_traced())
+	self = kt_traced(ctx);
+	if (!self)
 		return 0;
 	p.fd = args[0];
 	p.arg0 = args[4];
@@ -391,11 +424,11 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	p.sk = s.sk;
 	p.state = s.state;
 	if (level == SOL_TCP_ && name == TCP_ULP_) {
-		enter_ulp(ctx, &p, &s);
+		enter_ulp(ctx, self, &p, &s);
 		return 0;
 	}
 	ensure_sock(&s);
-	begin(&p, level == SOL_TLS_ ? KT_KEY : KT_SOCKOPT);
+	begin_in(self, &p, level == SOL_TLS_ ? KT_KEY : KT_SOCKOPT);
 	return 0;
 }
 
@@ -407,7 +440,7 @@ INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 	struct kt_sock s = {};
 	struct kt_record *r;
 
-	p->arg1 = ulp ? kt_state_of(p->sk) : first_bytes(p);
+	p->arg1 = ulp ? 0 : first_bytes(p);
 	if (!ulp)
 		kt_walk(p->fd, &s);
 	s.sk = p->sk;
@@ -423,6 +456,8 @@ INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 			 bpf_ktime_get_ns());
 	if (!r)
 		return;
+	if (!ulp)
+		sign(r);
 	put(r, &s);
 	if (p->flags & AT_ONCE)
 		r->flags |= KT_F_TOLD_KNOWN | KT_F_TOLD;
@@ -430,6 +465,8 @@ INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 	r->result = ret;
 	r->arg0 = ulp ? p->arg0 : (__u32)p->pointer | (p->arg0 << 16);
 	r->arg1 = p->arg1;
+	if (p->flags & AT_CALL)
+		r->flags |= KT_F_AT_CALL;
 	if ((p->flags & NAME_UNREADABLE) && ulp_name(p->pointer2, p->arg0) == NAME_OTHER)
 		r->flags |= KT_F_OTHER_ULP;
 	r->state = p->state;
@@ -453,7 +490,7 @@ INLINE int on_enter_data(ENTER_CONTEXT *ctx, __u8 call)
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
@@ -471,7 +508,7 @@ INLINE int on_enter_splice(ENTER_CONTEXT *ctx)
 	struct kt_sock s = {};
 	int out;
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	out = !in_flight(p.fd, &s);
@@ -491,7 +528,7 @@ INLINE int on_enter_socketpair(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.pointer = ARG(ctx, 3);
 	begin(&p, KT_SOCKET);
@@ -513,7 +550,7 @@ INLINE int on_enter_clone(ENTER_CONTEXT *ctx, __u64 flags)
 {
 	struct kt_pending p = {};
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.pointer = flags;
 	begin(&p, KT_CLONE);
@@ -538,7 +575,7 @@ INLINE int on_enter_getsockopt(ENTER_CONTEXT *ctx)
 
 	if (!error && !(level == SOL_TCP_ && name == TCP_INFO_))
 		return 0;
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
@@ -555,7 +592,7 @@ INLINE int on_enter_getpeername(ENTER_CONTEXT *ctx)
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
@@ -611,7 +648,7 @@ INLINE int on_enter_peek(ENTER_CONTEXT *ctx, __u32 flags)
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
-	if (!(flags & MSG_PEEK_) || !kt_traced())
+	if (!(flags & MSG_PEEK_) || !kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
@@ -630,7 +667,7 @@ INLINE int on_enter_close(ENTER_CONTEXT *ctx)
 	__u64 now;
 	__s32 fd = ARG(ctx, 0);
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	if (!kt_walk(fd, &s)) {
 		kt_forget_fd(fd);
@@ -659,7 +696,7 @@ INLINE int on_enter_close_range(ENTER_CONTEXT *ctx)
 	struct kt_record *r;
 	__u64 now;
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	now = bpf_ktime_get_ns();
 	r = start_record(KT_CLOSE_RANGE, KT_WHOLE, now, now);
@@ -678,7 +715,7 @@ INLINE int on_enter_shutdown(ENTER_CONTEXT *ctx)
 	struct kt_record *r;
 	__u64 now;
 
-	if (!kt_traced() || !kt_walk(ARG(ctx, 0), &s))
+	if (!kt_traced(ctx) || !kt_walk(ARG(ctx, 0), &s))
 		return 0;
 	now = bpf_ktime_get_ns();
 	r = start_record(KT_SHUTDOWN, KT_WHOLE, now, now);
@@ -697,7 +734,7 @@ INLINE int on_enter_dup(ENTER_CONTEXT *ctx, __u8 call, __s32 target, __u32 flags
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s) && (target < 0 || !kt_walk(target, &s)))
@@ -751,7 +788,7 @@ INLINE int on_enter_epoll_ctl(ENTER_CONTEXT *ctx)
 
 	if (operation != 1 && operation != 3)
 		return 0;
-	if (!kt_traced() || !kt_walk(ARG(ctx, 2), &s))
+	if (!kt_traced(ctx) || !kt_walk(ARG(ctx, 2), &s))
 		return 0;
 	if (bpf_probe_read_user(&event, sizeof(event), (void *)ARG(ctx, 3)))
 		return 0;
@@ -768,7 +805,7 @@ INLINE int on_enter_wait(ENTER_CONTEXT *ctx, __u8 call)
 {
 	struct kt_pending p = {};
 
-	if (!kt_traced())
+	if (!kt_traced(ctx))
 		return 0;
 	if (call == KT_POLL || call == KT_PPOLL) {
 		p.fd = -1;
@@ -976,19 +1013,59 @@ KT_EXIT(setsockopt, exit_setsockopt(&p, ret))
 KT_EXIT(asking, exit_asking(&p, ret))
 KT_EXIT(dup, exit_dup(&p, ret))
 
+/*
+ * A call of a 32-bit program on a 64-bit kernel: other numbers and arguments.  It is not followed, but
+ * where it concerns a connection it is counted, so that nobody takes silence for an all-clear.
+ */
+INLINE int foreign_matters(__u32 call, const __u32 *args)
+{
+	__u16 family = 0;
+
+	switch (call) {
+	case FOREIGN_SOCKET:
+		return (args[0] == AF_INET_ || args[0] == AF_INET6_) && (args[1] & 0xf) == 1;
+	case FOREIGN_CONNECT:
+		bpf_probe_read_user(&family, 2, (void *)(__u64)args[1]);
+		return family == AF_INET_ || family == AF_INET6_;
+	case FOREIGN_SETSOCKOPT:
+		return (args[1] == SOL_TCP_ && args[2] == TCP_ULP_) || args[1] == SOL_TLS_;
+	}
+	return 0;
+}
+
+INLINE int on_foreign(ENTER_CONTEXT *ctx, __u32 number)
+{
+	__u32 args[3] = {}, call;
+
+	if (!kt_foreign(ctx) || !process_traced())
+		return 0;
+	args[0] = FOREIGN_ARG(ctx, 0);
+	args[1] = FOREIGN_ARG(ctx, 1);
+	args[2] = FOREIGN_ARG(ctx, 2);
+	call = number == NR32_SETSOCKOPT ? FOREIGN_SETSOCKOPT :
+	       number == NR32_CONNECT	 ? FOREIGN_CONNECT :
+					   FOREIGN_SOCKET;
+	if (number == NR32_SOCKETCALL) {
+		call = args[0];
+		bpf_probe_read_user(args, sizeof(args), (void *)(__u64)args[1]);
+	}
+	if (foreign_matters(call, args))
+		kt_count_foreign();
+	return 0;
+}
+
 INLINE int on_enter_io_uring(ENTER_CONTEXT *ctx)
 {
 	struct kt_record *r;
 	__u64 now;
 
-	/* Once a process is enough: what it does through the ring is not seen. */
-	if (!kt_traced() || !uring_first(this_tgid()))
+	/* Once a process is enough: from then on it can be told of things unseen. */
+	if (!kt_traced(ctx) || !uring_first(this_tgid()))
 		return 0;
 	now = bpf_ktime_get_ns();
 	r = start_record(KT_IO_URING, KT_WHOLE, now, now);
 	if (!r)
 		return 0;
-	r->fd = ARG(ctx, 0);
 	kt_submit(r);
 	return 0;
 }

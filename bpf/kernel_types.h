@@ -34,6 +34,12 @@ struct sock {
 struct tcp_sock {
 	__u32 copied_seq;
 	__u32 write_seq;
+	void *fastopen_req;
+} CORE;
+
+/* Any structure that begins with a pointer: reads one where there is no type to name. */
+struct hlist_head {
+	void *first;
 } CORE;
 
 struct inode {
@@ -70,7 +76,7 @@ struct signal_struct {
 
 #ifdef KT_X86
 struct pt_regs {
-	unsigned long r10, r9, r8, bp, dx, si, di, orig_ax, ip, sp;
+	unsigned long bx, r10, r9, r8, bp, ax, cx, dx, si, di, orig_ax, ip, sp;
 } CORE;
 
 struct thread_info {

@@ -9,7 +9,7 @@
 #ifndef KTRACE_H
 #define KTRACE_H
 
-#define KT_LAYOUT 1
+#define KT_LAYOUT 2
 
 enum kt_call {
 	KT_SOCKET = 1,
@@ -64,13 +64,14 @@ enum kt_phase {
 #define KT_F_THREAD 0x40   /* clone: a thread; exit: the last thread of its process */
 #define KT_F_OTHER_ULP 0x100 /* the name could be read only at the exit, and was not "tls" */
 #define KT_F_FILES 0x80	   /* clone: shares the descriptor table */
+#define KT_F_AT_CALL 0x200 /* state is that of the very call, not of the system call's entry */
+#define KT_F_RING 0x400	   /* made through io_uring: no descriptor is known */
 
 struct kt_record {
 	__u64 start_ns; /* CLOCK_MONOTONIC */
 	__u64 end_ns;	/* 0: has not returned yet */
 	__u64 sk;	/* address of the kernel's socket, 0: not known */
 	__u64 aux_ns;	/* accept: when the connection reached ESTABLISHED, 0: not known */
-	__u32 ino;	/* inode of the socket, 0: not known */
 	__u32 tgid;
 	__u32 tid;
 	__s32 fd;
@@ -78,16 +79,18 @@ struct kt_record {
 	__u32 arg0;
 	__u32 arg1;
 	__u16 flags;
-	__u16 family; /* of the socket, 0: addresses not known */
-	__u16 sport;  /* host order */
-	__u16 dport;
 	__u8 call;
 	__u8 phase;
 	__u8 state; /* TCP state of the socket when the call began, 0: not known */
 	__u8 pad;
+	/* The next six stand together: user space takes them for one key. */
+	__u16 family; /* of the socket, 0: addresses not known */
+	__u32 ino;    /* inode of the socket, 0: not known */
+	__u16 sport;  /* host order */
+	__u16 dport;
 	__u8 saddr[16];
 	__u8 daddr[16];
-	char comm[16];
+	char comm[16]; /* only where a connection can begin */
 };
 
 /* What user space tells the probe before it attaches. */
@@ -101,8 +104,9 @@ struct kt_config {
 /* Counters that only grow; user space reads them through a memory map. */
 struct kt_counters {
 	__u64 lost;	    /* records that found no room in the ring */
-	__u64 untracked;    /* calls that could not be followed to their end, or of a 32-bit program */
+	__u64 untracked;    /* calls that could not be followed to their end */
 	__u64 stacks;	    /* stack slots given out */
+	__u64 foreign;	    /* calls of 32-bit programs that concern connections */
 };
 
 #define KT_SYSCALLS 512 /* above every system call number that matters */

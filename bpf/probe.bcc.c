@@ -21,7 +21,8 @@
 /* Registers as user space gets them (ptrace): an ABI, unlike the kernel's own structures. */
 #ifdef KT_X86
 struct kt_registers {
-	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
+	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags,
+		sp;
 };
 #define REGISTER_0 di
 #define REGISTER_1 si
@@ -30,10 +31,19 @@ struct kt_registers {
 #define REGISTER_4 r8
 #define REGISTER_5 r9
 #define REGISTER_CALL orig_ax
+#define REGISTER_IP ip
+#define REGISTER_SP sp
+#define REGISTER_BP bp
+#define FOREIGN_0 bx
+#define FOREIGN_1 cx
+#define FOREIGN_2 dx
+#define FOREIGN_MARK cs
+#define IS_FOREIGN(mark) ((mark) == 0x23) /* the code segment of 32-bit programs */
+#define RESULT ax
 #endif
 #ifdef KT_ARM64
 struct kt_registers {
-	__u64 x[31];
+	__u64 x[31], sp, pc, pstate;
 };
 #define REGISTER_0 x[0]
 #define REGISTER_1 x[1]
@@ -42,6 +52,15 @@ struct kt_registers {
 #define REGISTER_4 x[4]
 #define REGISTER_5 x[5]
 #define REGISTER_CALL x[8]
+#define REGISTER_IP pc
+#define REGISTER_SP sp
+#define REGISTER_BP x[29]
+#define FOREIGN_0 x[0]
+#define FOREIGN_1 x[1]
+#define FOREIGN_2 x[2]
+#define FOREIGN_MARK pstate
+#define IS_FOREIGN(mark) ((mark) & 0x10) /* PSR_MODE32_BIT */
+#define RESULT x[0]
 #endif
 
 #define READ_REGISTER(c, which)                                                          \
@@ -53,6 +72,7 @@ struct kt_registers {
 		value_;                                                                  \
 	})
 #define ARG(c, n) READ_REGISTER(c, REGISTER_##n)
+#define FOREIGN_ARG(c, n) READ_REGISTER(c, FOREIGN_##n)
 #define READ_ARGS(c, to)              \
 	do {                          \
 		to[0] = ARG(c, 0);    \
@@ -116,6 +136,8 @@ BPF_ARRAY(counters, struct kt_counters, 1);
 BPF_ARRAY(config, struct kt_config, 1);
 BPF_TABLE("hash", __u32, __u32, traced, 65536);
 BPF_TABLE("hash", __u32, struct kt_pending, pending, 65536);
+BPF_TABLE("hash", __u32, struct kt_pending, inner, 65536);
+BPF_ARRAY(stacks, struct kt_stack, KT_STACKS);
 BPF_TABLE("lru_hash", __u64, struct kt_sockinfo, socks, 131072);
 BPF_TABLE("lru_hash", __u64, struct kt_where, places, 131072);
 BPF_TABLE("lru_hash", struct kt_fd_key, struct kt_fd_value, fds, 131072);
@@ -126,23 +148,25 @@ BPF_TABLE("hash", __u16, __u32, ports, 4096);
 BPF_PROG_ARRAY(entries, KT_SYSCALLS);
 BPF_PROG_ARRAY(exits, KT_SYSCALLS);
 
-INLINE void kt_count_lost(void)
+INLINE struct kt_counters *counts(void)
 {
 	int zero = 0;
-	struct kt_counters *c = counters.lookup(&zero);
 
-	if (c)
-		__sync_fetch_and_add(&c->lost, 1);
+	return counters.lookup(&zero);
 }
 
-INLINE void kt_count_untracked(void)
-{
-	int zero = 0;
-	struct kt_counters *c = counters.lookup(&zero);
+#define COUNTS(name, field)                                   \
+	INLINE void name(void)                                \
+	{                                                     \
+		struct kt_counters *c = counts();             \
+                                                              \
+		if (c)                                        \
+			__sync_fetch_and_add(&c->field, 1);   \
+	}
 
-	if (c)
-		__sync_fetch_and_add(&c->untracked, 1);
-}
+COUNTS(kt_count_lost, lost)
+COUNTS(kt_count_untracked, untracked)
+COUNTS(kt_count_foreign, foreign)
 
 INLINE int joins(__u32 tgid)
 {
@@ -168,11 +192,29 @@ INLINE int joins(__u32 tgid)
 	return 1;
 }
 
-INLINE int kt_traced(void)
+INLINE int process_traced(void)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 
 	return traced.lookup(&tgid) ? 1 : joins(tgid);
+}
+
+/* All that is kept of a thread is found by its number. */
+#define SELF __u64
+
+INLINE __u64 kt_self(void)
+{
+	return bpf_get_current_pid_tgid();
+}
+
+INLINE int kt_foreign(struct bpf_raw_tracepoint_args *ctx)
+{
+	return ctx && IS_FOREIGN(READ_REGISTER(ctx, FOREIGN_MARK));
+}
+
+INLINE __u64 kt_traced(struct bpf_raw_tracepoint_args *ctx)
+{
+	return process_traced() && !kt_foreign(ctx) ? kt_self() : 0;
 }
 
 INLINE struct kt_record *kt_reserve(void)
@@ -185,9 +227,26 @@ INLINE void kt_submit(struct kt_record *r)
 	events.ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
-INLINE int pending_put(__u32 tid, struct kt_pending *p)
+INLINE int pending_put(__u64 self, struct kt_pending *p)
 {
+	__u32 tid = self;
+
 	return pending.update(&tid, p);
+}
+
+INLINE int inner_put(__u64 self, struct kt_pending *p)
+{
+	__u32 tid = self;
+
+	return inner.update(&tid, p);
+}
+
+INLINE struct kt_pending *inner_find(__u8 call)
+{
+	__u32 tid = kt_self();
+	struct kt_pending *p = inner.lookup(&tid);
+
+	return p && p->call == call ? p : 0;
 }
 
 INLINE struct kt_pending *pending_find(__u32 tid)
@@ -406,9 +465,38 @@ INLINE int kt_moved_data(const struct kt_sock *s, const struct kt_sockinfo *info
 	return 0;
 }
 
+/* Copy registers and the top of the user stack; the unwinding is done after the fact. */
 INLINE __u16 kt_take_stack(ENTER_CONTEXT *ctx, __u32 *slot)
 {
-	return 0;
+	struct kt_counters *c = counts();
+	struct kt_stack *copy;
+	int at;
+
+	if (!c || c->stacks >= KT_STACKS)
+		return 0;
+	at = __sync_fetch_and_add(&c->stacks, 1);
+	copy = stacks.lookup(&at);
+	if (!copy)
+		return 0;
+	*slot = at;
+	copy->ip = READ_REGISTER(ctx, REGISTER_IP);
+	copy->sp = READ_REGISTER(ctx, REGISTER_SP);
+	copy->bp = READ_REGISTER(ctx, REGISTER_BP);
+	copy->tgid = bpf_get_current_pid_tgid() >> 32;
+	copy->size = KT_STACK_BYTES;
+	if (bpf_probe_read_user(copy->bytes, KT_STACK_BYTES, (void *)copy->sp)) {
+		copy->size = KT_STACK_BYTES / 16;
+		if (bpf_probe_read_user(copy->bytes, KT_STACK_BYTES / 16, (void *)copy->sp))
+			copy->size = 0;
+	}
+	return KT_F_STACK;
+}
+
+/* Inside the kernel only the socket's address is known, and what the tracepoint told of it. */
+INLINE void kt_reach(__u64 sk, struct kt_sock *s)
+{
+	describe_place(sk, s);
+	s->known = 1;
 }
 
 INLINE void passive_put(__u64 sk, __u64 now)
@@ -508,6 +596,20 @@ INLINE __s32 kt_changed_inside(__u64 sk)
 
 #include "handlers.h"
 
+/* Without a look into the socket only one function tells enough: the one that has the name at hand. */
+#define KT_ONLY_ULP
+#include "inside.h"
+
+int kprobe_ulp(struct kt_registers *ctx)
+{
+	return on_inner_ulp(ctx->REGISTER_0, ctx->REGISTER_1);
+}
+
+int kretprobe_ulp(struct kt_registers *ctx)
+{
+	return on_inner_ulp_exit((int)ctx->RESULT);
+}
+
 #define ENTER(name, call)                                     \
 	int enter_##name(struct bpf_raw_tracepoint_args *ctx) \
 	{                                                     \
@@ -537,7 +639,8 @@ ENTER(poll, on_enter_wait(ctx, KT_POLL))
 ENTER(ppoll, on_enter_wait(ctx, KT_PPOLL))
 ENTER(select, on_enter_wait(ctx, KT_SELECT))
 ENTER(pselect6, on_enter_wait(ctx, KT_PSELECT6))
-ENTER(io_uring_enter, on_enter_io_uring(ctx))
+ENTER(io_uring, on_enter_io_uring(ctx))
+ENTER(foreign, on_foreign(ctx, ctx->args[1]))
 ENTER(read, on_enter_data(ctx, KT_READ))
 ENTER(write, on_enter_data(ctx, KT_WRITE))
 ENTER(splice, on_enter_splice(ctx))
@@ -612,7 +715,7 @@ int process_fork(void *ctx)
 	__u32 value = 0;
 	__u64 now;
 
-	if (!kt_traced() || !c)
+	if (!process_traced() || !c)
 		return 0;
 	if (!(flags & CLONE_THREAD_)) {
 		if (!c->follow)
@@ -624,6 +727,7 @@ int process_fork(void *ctx)
 	r = start_record(KT_CLONE, KT_WHOLE, now, now);
 	if (!r)
 		return 0;
+	sign(r);
 	r->result = child;
 	if (flags & CLONE_THREAD_)
 		r->flags |= KT_F_THREAD;
@@ -651,12 +755,13 @@ int process_exec(void *ctx)
 	struct kt_record *r;
 	__u64 now;
 
-	if (!kt_traced())
+	if (!process_traced())
 		return 0;
 	now = bpf_ktime_get_ns();
 	r = start_record(KT_EXEC, KT_WHOLE, now, now);
 	if (!r)
 		return 0;
+	sign(r);
 	r->arg0 = *(__u32 *)(ctx + EXEC_OLD_PID);
 	kt_submit(r);
 	return 0;

@@ -12,68 +12,9 @@
 #include "kernel_types.h"
 #include "common.h"
 
-#define AF_MPTCP_PROTOCOL 262
-#define SOCK_STREAM_ 1
+#include "reach.h"
 
 #define SUBPROGRAM __attribute__((noinline))
-
-/*
- * One read for several fields: each read of kernel memory costs more than all else here.  Where a field
- * lies in what was read is filled in at load time, like any offset.
- */
-#define READ_START(buffer, pointer) bpf_probe_read_kernel(buffer, sizeof(buffer), pointer)
-#define FIELD(buffer, type, field, as) (*(as *)((buffer) + bpf_core_field_offset(type, field)))
-
-/* Raw system call tracepoints: enter has (registers, number), exit has (registers, result). */
-#define ENTER_CONTEXT struct bpf_raw_tracepoint_args
-#define EXIT_CONTEXT struct bpf_raw_tracepoint_args
-#define REGS(c) ((struct pt_regs *)(c)->args[0])
-#define RET(c) ((long)(c)->args[1])
-
-#ifdef KT_X86
-#define ARG(c, n) BPF_CORE_READ(REGS(c), ARG_##n)
-#define ARG_0 di
-#define ARG_1 si
-#define ARG_2 dx
-#define ARG_3 r10
-#define ARG_4 r8
-#define ARG_5 r9
-#define CALL_NUMBER(c) BPF_CORE_READ(REGS(c), orig_ax)
-#define REGISTERS_SIZE 128
-#define READ_ARGS(c, to)                                                  \
-	do {                                                              \
-		char all[REGISTERS_SIZE] __attribute__((aligned(8)));     \
-		READ_START(all, REGS(c));                                 \
-		to[0] = FIELD(all, struct pt_regs, di, __u64);            \
-		to[1] = FIELD(all, struct pt_regs, si, __u64);            \
-		to[2] = FIELD(all, struct pt_regs, dx, __u64);            \
-		to[3] = FIELD(all, struct pt_regs, r10, __u64);           \
-		to[4] = FIELD(all, struct pt_regs, r8, __u64);            \
-	} while (0)
-#define REG_IP(r) BPF_CORE_READ(r, ip)
-#define REG_SP(r) BPF_CORE_READ(r, sp)
-#define REG_BP(r) BPF_CORE_READ(r, bp)
-/* TS_COMPAT: a 32-bit call has other numbers and arguments */
-#define FOREIGN_ABI(task) ((task)->thread_info.status & 2)
-#endif
-
-#ifdef KT_ARM64
-#define ARG(c, n) ARG_##n(REGS(c))
-/* the first register holds the result at exit, and its argument is kept beside */
-#define ARG_0(r) BPF_CORE_READ(r, orig_x0)
-#define ARG_1(r) BPF_CORE_READ(r, user_regs.regs[1])
-#define ARG_2(r) BPF_CORE_READ(r, user_regs.regs[2])
-#define ARG_3(r) BPF_CORE_READ(r, user_regs.regs[3])
-#define ARG_4(r) BPF_CORE_READ(r, user_regs.regs[4])
-#define ARG_5(r) BPF_CORE_READ(r, user_regs.regs[5])
-#define CALL_NUMBER(c) BPF_CORE_READ(REGS(c), syscallno)
-#define READ_ARGS(c, to) bpf_probe_read_kernel(to, 5 * sizeof(__u64), REGS(c)) /* x0 to x4 */
-#define REG_IP(r) BPF_CORE_READ(r, user_regs.pc)
-#define REG_SP(r) BPF_CORE_READ(r, user_regs.sp)
-#define REG_BP(r) BPF_CORE_READ(r, user_regs.regs[29])
-/* TIF_32BIT */
-#define FOREIGN_ABI(task) ((task)->thread_info.flags & (1 << 22))
-#endif
 
 #define MAP(name, kind, entries, keytype, valuetype)  \
 	struct {                                      \
@@ -97,18 +38,28 @@ struct {
 } counters SEC(".maps");
 
 MAP(config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct kt_config);
-MAP(traced, BPF_MAP_TYPE_HASH, 65536, __u32, __u32);
+MAP(traced, BPF_MAP_TYPE_HASH, 32768, __u32, __u32);
+
+/* What is kept of a thread: the call it is in, what happens inside that, and that it is traced. */
+struct kt_thread {
+	struct kt_pending outer;
+	struct kt_pending inner;
+	__u32 traced;
+	__u32 pad;
+};
+
+#define SELF struct kt_thread *
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct kt_pending);
-} pending SEC(".maps");
+	__type(value, struct kt_thread);
+} threads SEC(".maps");
 
 MAP(socks, BPF_MAP_TYPE_LRU_HASH, 131072, __u64, struct kt_sockinfo);
-MAP(waits, BPF_MAP_TYPE_LRU_HASH, 131072, struct kt_wait_key, struct kt_wait_value);
-MAP(passive, BPF_MAP_TYPE_LRU_HASH, 65536, __u64, __u64);
+MAP(waits, BPF_MAP_TYPE_LRU_HASH, 65536, struct kt_wait_key, struct kt_wait_value);
+MAP(passive, BPF_MAP_TYPE_LRU_HASH, 16384, __u64, __u64);
 MAP(ports, BPF_MAP_TYPE_HASH, 4096, __u16, __u32);
 MAP(stacks, BPF_MAP_TYPE_ARRAY, KT_STACKS, __u32, struct kt_stack);
 
@@ -126,21 +77,18 @@ INLINE struct kt_counters *counts(void)
 	return bpf_map_lookup_elem(&counters, &zero);
 }
 
-INLINE void kt_count_lost(void)
-{
-	struct kt_counters *c = counts();
+#define COUNTS(name, field)                                   \
+	INLINE void name(void)                                \
+	{                                                     \
+		struct kt_counters *c = counts();             \
+                                                              \
+		if (c)                                        \
+			__sync_fetch_and_add(&c->field, 1);   \
+	}
 
-	if (c)
-		__sync_fetch_and_add(&c->lost, 1);
-}
-
-INLINE void kt_count_untracked(void)
-{
-	struct kt_counters *c = counts();
-
-	if (c)
-		__sync_fetch_and_add(&c->untracked, 1);
-}
+COUNTS(kt_count_lost, lost)
+COUNTS(kt_count_untracked, untracked)
+COUNTS(kt_count_foreign, foreign)
 
 INLINE int same_name(const char *a, const char *b)
 {
@@ -166,7 +114,8 @@ INLINE int joins(__u32 tgid)
 	if (!same_name(comm, c->comm))
 		return 0;
 yes:
-	bpf_map_update_elem(&traced, &tgid, &value, BPF_ANY);
+	if (bpf_map_update_elem(&traced, &tgid, &value, BPF_ANY))
+		kt_count_untracked();
 	return 1;
 }
 
@@ -177,17 +126,34 @@ INLINE int process_traced(void)
 	return bpf_map_lookup_elem(&traced, &tgid) || joins(tgid);
 }
 
-INLINE int kt_traced(void)
+INLINE struct kt_thread *kt_self(void)
+{
+	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0, 0);
+}
+
+INLINE int kt_foreign(void *ctx)
+{
+	return FOREIGN_ABI(bpf_get_current_task_btf()) != 0;
+}
+
+/* A process stays traced until it ends, so its threads remember. */
+INLINE struct kt_thread *kt_traced(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct kt_thread *self = bpf_task_storage_get(&threads, task, 0, 0);
 
+	if (FOREIGN_ABI(task)) /* on_foreign() counts */
+		return 0;
+	if (self && self->traced)
+		return self;
 	if (!process_traced())
 		return 0;
-	if (!FOREIGN_ABI(task))
-		return 1;
-	/* Its numbers mean other calls: what they were is lost, and that is counted. */
-	kt_count_untracked();
-	return 0;
+	self = bpf_task_storage_get(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (self)
+		self->traced = 1;
+	else
+		kt_count_untracked();
+	return self;
 }
 
 /* The walk tells; nothing is left open. */
@@ -217,36 +183,37 @@ INLINE void kt_submit(struct kt_record *r)
 }
 
 /* Kept with the thread itself; call 0: none under way. */
-INLINE int pending_put(__u32 tid, struct kt_pending *p)
+INLINE int pending_put(struct kt_thread *self, struct kt_pending *p)
 {
-	struct kt_pending *own = bpf_task_storage_get(&pending, bpf_get_current_task_btf(), 0,
-						      BPF_LOCAL_STORAGE_GET_F_CREATE);
-
-	if (!own)
+	if (!self)
 		return -1;
-	*own = *p;
+	self->outer = *p;
 	return 0;
 }
 
 INLINE struct kt_pending *pending_find(__u32 tid)
 {
-	struct kt_pending *own =
-		bpf_task_storage_get(&pending, bpf_get_current_task_btf(), 0, 0);
+	struct kt_thread *self = kt_self();
 
-	return own && own->call ? own : 0;
-}
-
-INLINE void pending_delete(__u32 tid)
-{
-	struct kt_pending *own = pending_find(tid);
-
-	if (own)
-		own->call = 0;
+	return self && self->outer.call ? &self->outer : 0;
 }
 
 INLINE void pending_done(struct kt_pending *p)
 {
 	p->call = 0;
+}
+
+INLINE int inner_put(struct kt_thread *self, struct kt_pending *p)
+{
+	self->inner = *p;
+	return 0;
+}
+
+INLINE struct kt_pending *inner_find(__u8 call)
+{
+	struct kt_thread *self = kt_self();
+
+	return self && self->inner.call == call ? &self->inner : 0;
 }
 
 INLINE struct kt_sockinfo *socks_find(__u64 sk)
@@ -338,62 +305,16 @@ INLINE __s32 kt_changed_inside(__u64 sk)
 	return -1;
 }
 
-INLINE struct file *file_of(__s32 fd)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct fdtable *table = task->files->fdt;
-	struct file **slots, *file = 0;
-
-	if (fd < 0 || (__u32)fd >= table->max_fds)
-		return 0;
-	slots = table->fd;
-	bpf_probe_read_kernel(&file, sizeof(file), &slots[fd]);
-	return file;
-}
-
-/* The kernel's socket of a file, NULL where it is no stream socket: only a socket points back. */
-INLINE struct sock *sock_of_file(struct file *file)
-{
-	char start[40] __attribute__((aligned(8))) = {};
-
-	if (READ_START(start, BPF_CORE_READ(file, private_data)))
-		return 0;
-	if (FIELD(start, struct socket, file, struct file *) != file)
-		return 0;
-	if (FIELD(start, struct socket, type, short) != SOCK_STREAM_)
-		return 0;
-	return FIELD(start, struct socket, sk, struct sock *);
-}
-
-INLINE void describe_sock(struct sock *sk, struct kt_sock *s)
-{
-	char start[24] __attribute__((aligned(8))) = {};
-
-	READ_START(start, sk);
-	s->sk = (__u64)sk;
-	s->family = FIELD(start, struct sock_common, skc_family, __u16);
-	s->sport = FIELD(start, struct sock_common, skc_num, __u16);
-	s->dport = __builtin_bswap16(FIELD(start, struct sock_common, skc_dport, __u16));
-	s->state = FIELD(start, struct sock_common, skc_state, __u8);
-	if (s->family == AF_INET_) {
-		*(__u32 *)s->saddr = FIELD(start, struct sock_common, skc_rcv_saddr, __u32);
-		*(__u32 *)s->daddr = FIELD(start, struct sock_common, skc_daddr, __u32);
-	} else if (s->family == AF_INET6_) {
-		BPF_CORE_READ_INTO((struct in6_addr *)s->saddr, sk,
-				   __sk_common.skc_v6_rcv_saddr);
-		BPF_CORE_READ_INTO((struct in6_addr *)s->daddr, sk, __sk_common.skc_v6_daddr);
-	}
-}
-
 INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 {
 	struct file *file = file_of(fd);
 	struct sock *sk = file ? sock_of_file(file) : 0;
+	struct inode *inode;
 	__u16 protocol;
 
 	if (!sk)
 		return 0;
-	protocol = BPF_CORE_READ(sk, sk_protocol);
+	protocol = GET(struct sock, sk, sk_protocol);
 	if (protocol != SOL_TCP_ && protocol != AF_MPTCP_PROTOCOL)
 		return 0;
 	describe_sock(sk, s);
@@ -402,14 +323,15 @@ INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 		return 0;
 	}
 	s->mptcp = protocol == AF_MPTCP_PROTOCOL;
-	s->ino = BPF_CORE_READ(file, f_inode, i_ino);
+	inode = GET(struct file, file, f_inode);
+	s->ino = GET(struct inode, inode, i_ino);
 	s->known = 1;
 	return 1;
 }
 
 INLINE __u8 kt_state_of(__u64 sk)
 {
-	return BPF_CORE_READ((struct sock *)sk, __sk_common.skc_state);
+	return GET(struct sock, sk, __sk_common.skc_state);
 }
 
 INLINE __u64 kt_sock_of(__s32 fd)
@@ -466,6 +388,30 @@ INLINE void kt_describe(__u64 sk, struct kt_sock *s)
 	s->ino = info ? info->ino : 0;
 }
 
+INLINE __u32 inode_of(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+}
+
+/* The same from the kernel's side, where no descriptor is known. */
+INLINE void kt_reach(__u64 sk, struct kt_sock *s)
+{
+	describe_sock((struct sock *)sk, s);
+	s->ino = inode_of((struct sock *)sk);
+	s->known = 1;
+}
+
+INLINE __u64 kt_sock_in(__u64 socket)
+{
+	return (__u64)GET(struct socket, socket, sk);
+}
+
+/* TCP Fast Open connects when data is sent: that is no io_uring. */
+INLINE int kt_fast_open(__u64 sk)
+{
+	return GET(struct tcp_sock, sk, fastopen_req) != 0;
+}
+
 /* A transition that begins a life: make sure that it is still the socket we know. */
 INLINE struct kt_sockinfo *kt_state_owner(__u64 address, __u32 before, __u32 after,
 					  struct kt_sockinfo *info)
@@ -477,7 +423,7 @@ INLINE struct kt_sockinfo *kt_state_owner(__u64 address, __u32 before, __u32 aft
 		return info;
 	if (before == TCP_LISTEN_ && after == TCP_CLOSE_)
 		return info;
-	ino = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+	ino = inode_of(sk);
 	if (ino == info->ino)
 		return info;
 	socks_delete(address);
@@ -491,22 +437,19 @@ INLINE struct kt_sockinfo *kt_state_owner(__u64 address, __u32 before, __u32 aft
  */
 INLINE void kt_note_base(__u64 sk, struct kt_sockinfo *info)
 {
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-
-	info->copied = BPF_CORE_READ(tp, copied_seq);
-	info->written = BPF_CORE_READ(tp, write_seq);
+	info->copied = GET(struct tcp_sock, sk, copied_seq);
+	info->written = GET(struct tcp_sock, sk, write_seq);
 	info->flags |= S_BASE;
 }
 
 INLINE int kt_moved_data(const struct kt_sock *s, const struct kt_sockinfo *info)
 {
-	struct tcp_sock *tp = (struct tcp_sock *)s->sk;
 	__u32 fin = s->state != TCP_ESTABLISHED_ && s->state != TCP_CLOSE_WAIT_;
 
 	if (s->mptcp || s->state == TCP_SYN_SENT_ || !(info->flags & S_BASE))
 		return 0;
-	return BPF_CORE_READ(tp, write_seq) - info->written > fin ||
-	       BPF_CORE_READ(tp, copied_seq) != info->copied;
+	return GET(struct tcp_sock, s->sk, write_seq) - info->written > fin ||
+	       GET(struct tcp_sock, s->sk, copied_seq) != info->copied;
 }
 
 /* Copy registers and the top of the user stack; the unwinding is done after the fact. */
@@ -536,6 +479,7 @@ INLINE __u16 kt_take_stack(ENTER_CONTEXT *ctx, __u32 *slot)
 }
 
 #include "handlers.h"
+#include "inside.h"
 
 /*
  * Two programs see every system call of the machine and hand the few that matter on, by number: user
@@ -552,6 +496,9 @@ struct {
 SEC("raw_tracepoint")
 int any_enter(struct bpf_raw_tracepoint_args *ctx)
 {
+	/* The one that matters goes without the detour. */
+	if (ctx->args[1] == NR_SETSOCKOPT)
+		return on_enter_setsockopt(ctx);
 	bpf_tail_call(ctx, &entries, ctx->args[1]);
 	return 0;
 }
@@ -559,9 +506,17 @@ int any_enter(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tracepoint")
 int any_exit(struct bpf_raw_tracepoint_args *ctx)
 {
-	/* Nearly every call of the machine ends here: its entry left nothing to do. */
-	if (pending_find(0))
-		bpf_tail_call(ctx, &exits, CALL_NUMBER(ctx));
+	__u64 number;
+
+#ifndef KT_CAST
+	/* Looking for what an entry left is cheaper than reading the number, which nearly nobody needs. */
+	if (!pending_find(0))
+		return 0;
+#endif
+	number = CALL_NUMBER(ctx);
+	if (number == NR_SETSOCKOPT)
+		return on_exit_setsockopt(ctx);
+	bpf_tail_call(ctx, &exits, number);
 	return 0;
 }
 
@@ -577,7 +532,6 @@ ENTER(connect, on_enter_connect(ctx))
 ENTER(accept, on_enter_accept(ctx, KT_ACCEPT, 0))
 ENTER(accept4, on_enter_accept(ctx, KT_ACCEPT4, ARG(ctx, 3)))
 ENTER(listen, on_enter_listen(ctx))
-ENTER(setsockopt, on_enter_setsockopt(ctx))
 ENTER(getsockopt, on_enter_getsockopt(ctx))
 ENTER(getpeername, on_enter_getpeername(ctx))
 ENTER(close, on_enter_close(ctx))
@@ -597,7 +551,8 @@ ENTER(select, on_enter_wait(ctx, KT_SELECT))
 ENTER(pselect6, on_enter_wait(ctx, KT_PSELECT6))
 ENTER(recvfrom, on_enter_peek(ctx, ARG(ctx, 3)))
 ENTER(recvmsg, on_enter_peek(ctx, ARG(ctx, 2)))
-ENTER(io_uring_enter, on_enter_io_uring(ctx))
+ENTER(io_uring, on_enter_io_uring(ctx))
+ENTER(foreign, on_foreign(ctx, ctx->args[1]))
 
 #define LEAVE(name)                                             \
 	SEC("raw_tracepoint")                                   \
@@ -610,7 +565,6 @@ LEAVE(socket)
 LEAVE(connect)
 LEAVE(accept)
 LEAVE(listen)
-LEAVE(setsockopt)
 LEAVE(asking)
 LEAVE(dup)
 LEAVE(epoll)
@@ -642,12 +596,14 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	if (tgid != BPF_CORE_READ(parent, tgid)) {
 		if (!c->follow)
 			return 0;
-		bpf_map_update_elem(&traced, &tgid, &value, BPF_ANY);
+		if (bpf_map_update_elem(&traced, &tgid, &value, BPF_ANY))
+			kt_count_untracked();
 	}
 	now = bpf_ktime_get_ns();
 	r = start_record(KT_CLONE, KT_WHOLE, now, now);
 	if (!r)
 		return 0;
+	sign(r);
 	r->result = BPF_CORE_READ(child, pid);
 	r->arg0 = tgid;
 	if (tgid == BPF_CORE_READ(parent, tgid))
@@ -670,6 +626,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	r = start_record(KT_EXEC, KT_WHOLE, now, now);
 	if (!r)
 		return 0;
+	sign(r);
 	/* The thread that called execve takes the process's id: this was its own. */
 	r->arg0 = ctx->args[1];
 	kt_submit(r);
@@ -685,7 +642,6 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 	__u64 now;
 	int last;
 
-	pending_delete(this_tid());
 	if (!bpf_map_lookup_elem(&traced, &tgid))
 		return 0;
 	last = BPF_CORE_READ(task, signal, live.counter) == 0;
@@ -700,5 +656,44 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 	kt_submit(r);
 	return 0;
 }
+
+/*
+ * Functions of the kernel, where it lets us in: fentry costs less, kprobes are older.  Which of these are
+ * loaded is user space's choice; loading one that the kernel refuses would fail for all.
+ */
+#define INSIDE(name, function, arguments, by_fentry, by_kprobe, on_exit)  \
+	SEC("fentry/" #function)                                          \
+	int fentry_##name(__u64 *ctx)                                     \
+	{                                                                 \
+		return by_fentry;                                         \
+	}                                                                 \
+	SEC("fexit/" #function)                                           \
+	int fexit_##name(__u64 *ctx)                                      \
+	{                                                                 \
+		return on_exit((int)ctx[arguments]);                      \
+	}                                                                 \
+	SEC("kprobe/" #function)                                          \
+	int kprobe_##name(struct pt_regs *ctx)                            \
+	{                                                                 \
+		return by_kprobe;                                         \
+	}                                                                 \
+	SEC("kretprobe/" #function)                                       \
+	int kretprobe_##name(struct pt_regs *ctx)                         \
+	{                                                                 \
+		return on_exit((int)KRET(ctx));                           \
+	}
+
+INSIDE(ulp, tcp_set_ulp, 2, on_inner_ulp(ctx[0], ctx[1]),
+       on_inner_ulp(KARG_0(ctx), KARG_1(ctx)), on_inner_ulp_exit)
+INSIDE(connect4, tcp_v4_connect, 3, on_inner_connect(ctx[0], ctx[1]),
+       on_inner_connect(KARG_0(ctx), KARG_1(ctx)), on_inner_connect_exit)
+INSIDE(connect6, tcp_v6_connect, 3, on_inner_connect(ctx[0], ctx[1]),
+       on_inner_connect(KARG_0(ctx), KARG_1(ctx)), on_inner_connect_exit)
+
+/* Every option of a TCP socket but those of SOL_SOCKET comes by here; a sockptr_t takes two places. */
+INSIDE(key, sock_common_setsockopt, 6,
+       on_inner_key(ctx[0], ctx[1], ctx[2], ctx[3], ctx[5]),
+       on_inner_key(KARG_0(ctx), KARG_1(ctx), KARG_2(ctx), KARG_3(ctx), KARG_5(ctx)),
+       on_inner_key_exit)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -82,7 +82,8 @@ class Kind(enum.IntEnum):
     OPENS_OTHER = (
         enum.auto()
     )  # result is an fd that is no socket (openat, pipe2, eventfd2, ...); detail FdPair|None
-    # completions that the trace does not show; detail IntDetail(1): a ring that needs no calls
+    # completions that the trace does not show; detail IntDetail(1): a ring that needs no calls;
+    # live: told once a process, detail RingDetail
     IO_URING = enum.auto()
     STATE = enum.auto()  # live only: the kernel changed the TCP state; detail StateDetail
     OTHER = enum.auto()  # kept only for coverage
@@ -250,6 +251,12 @@ class StateDetail(msgspec.Struct, frozen=True, gc=False):
     new: str
 
 
+class RingDetail(msgspec.Struct, frozen=True, gc=False):
+    """Live: the process has an io_uring.  `seen`: connects and kTLS calls made through it are."""
+
+    seen: bool
+
+
 class FdNote(msgspec.Struct, frozen=True, gc=False):
     """What strace -y/-yy wrote behind an fd, or what the probe read from the socket."""
 
@@ -277,6 +284,7 @@ Detail = (
     | WaitDetail
     | CloneDetail
     | StateDetail
+    | RingDetail
 )
 
 

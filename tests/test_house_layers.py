@@ -63,6 +63,7 @@ HEAVY = (*ONE_IMPORTER, "elftools", "prometheus_client", "pyarrow", "zstandard")
 MOST_FUNCTION_LINES, MOST_MODULE_LINES = 40, 400
 LONG = {
     "ktrace/sequencer/tracked.py:__init__": "one line a field",
+    "ktrace/sources/live/decode.py:decode": "the innermost loop of a capture; half is one Event",
     "ktrace/sources/strace/scan.py:_clean_rows": "the innermost loop; a call a line costs too much",
     "ktrace/sources/strace/calls.py": "one small decoder after the other",
     "ktrace/sources/strace/reader.py:_whole": "half of it is one Event, a line a field",

@@ -14,7 +14,8 @@ from ktrace.sources.live.ring import STRIDE
 
 BPF = bpf_dir()
 HEADER = (BPF / "ktrace.h").read_text()
-OBJECTS = ("probe.x86_64.o", "probe.aarch64.o")
+MACHINES = ("x86_64", "aarch64")
+OBJECTS = tuple(f"probe.{machine}{kind}.o" for machine in MACHINES for kind in ("", ".cast"))
 
 
 def constants(prefix: str) -> dict[str, int]:
@@ -70,15 +71,17 @@ def test_the_record_has_the_size_that_the_compiler_gives_it(tmp_path: Path) -> N
     source.write_text(
         "#include <linux/types.h>\n#include <stdio.h>\n#include <stddef.h>\n"
         f'#include "{BPF / "ktrace.h"}"\n'
-        'int main(void) { printf("%zu %zu %zu %zu", sizeof(struct kt_record),'
-        " offsetof(struct kt_record, call), sizeof(struct kt_config), sizeof(struct kt_counters));"
+        'int main(void) { printf("%zu %zu %zu %zu %zu", sizeof(struct kt_record),'
+        " offsetof(struct kt_record, call), offsetof(struct kt_record, family),"
+        " sizeof(struct kt_config), sizeof(struct kt_counters));"
         " return 0; }\n"
     )
     subprocess.run(["gcc", "-o", tmp_path / "size", source], check=True)
     told = subprocess.run([tmp_path / "size"], capture_output=True, text=True, check=True).stdout
-    before_call = layout.RECORD.size - 4 - 3 * 16
-    expected = (layout.RECORD.size, before_call, layout.CONFIG.size, layout.COUNTERS.size)
-    assert told == "{} {} {} {}".format(*expected)
+    before_place = layout.RECORD.size - 16 - layout.PLACE.size
+    sizes = (layout.RECORD.size, before_place - 4, before_place)
+    expected = (*sizes, layout.CONFIG.size, layout.COUNTERS.size)
+    assert told == "{} {} {} {} {}".format(*expected)
     assert STRIDE % 8 == 0 and STRIDE & (STRIDE - 1) == 0, "no record is broken at the ring's end"
 
 

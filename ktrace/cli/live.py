@@ -19,6 +19,7 @@ from ktrace.sources.live import backends, cgroup, privileges
 from ktrace.sources.live.session import Session, Wanted
 from ktrace.sources.recorded import RecordedTrace
 from ktrace.timelines import Judged
+from ktrace.wording import plural
 
 if TYPE_CHECKING:
     from ktrace.findings import Report
@@ -138,17 +139,18 @@ class Run:
         """Capture, report, and return the exit status."""
         self._metrics = None if metrics is None else Metrics(*metrics)
         loaded, passed_over = backends.load(self._backend, self._ring)
+        session = Session(loaded, self._wanted, self._ring)
         header = Header(
             version=FORMAT_VERSION,
             tool=ktrace.__version__,
             source=_label(self._wanted),
             backend=loaded.name,
             covered=backends.COVERED[loaded.name],
-            warnings=backends.LIMITS[loaded.name],
+            warnings=backends.limits(loaded.name, session.method),
+            inside=session.method is not None,
         )
-        writer = None if capture is None else Writer(capture, header, force)
-        session = Session(loaded, self._wanted, self._ring)
         try:
+            writer = None if capture is None else Writer(capture, header, force)
             privileges.drop()
             with _Signals(lambda number: self._interrupted(session, number)):
                 _say(header, passed_over, self._wanted)
@@ -176,6 +178,11 @@ class Run:
             trace.warnings.append(
                 f"of the lost events, {losses.skipped} are runs of the probe that the kernel"
                 f" skipped, and {losses.untracked} calls that it could not follow"
+            )
+        if losses.foreign:
+            trace.warnings.append(
+                f"{plural(losses.foreign, 'call')} of 32-bit programs concerned connections and"
+                " were not followed; they count as lost events"
             )
         if writer is not None:
             writer.close(tuple(trace.warnings))

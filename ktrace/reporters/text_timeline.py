@@ -1,8 +1,10 @@
 """All that is known of one connection, as text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ktrace.findings import Connection
+from msgspec.structs import replace
+
+from ktrace.findings import Connection, TimelineRow
 from ktrace.reporters.layout import Paper
 from ktrace.reporters.text_finding import write_stack
 from ktrace.reporters.text_rows import is_ktls, write_rows
@@ -58,8 +60,25 @@ def _margin(margin: float, basis: str | None) -> str:
 def _write_calls(paper: Paper, connection: Connection) -> None:
     attempts = {(attempt.line, attempt.time) for attempt in connection.ulp}
     style = _STYLE.get(connection.ordering or "", "")
-    styles = [
-        style if is_ktls(row) and (row.line, row.time) in attempts else ""
-        for row in connection.timeline
-    ]
-    write_rows(paper, connection.timeline, styles)
+    rows = _in_time(connection.timeline)
+    styles = [style if is_ktls(row) and (row.line, row.time) in attempts else "" for row in rows]
+    write_rows(paper, rows, styles)
+
+
+def _in_time(timeline: Sequence[TimelineRow]) -> list[TimelineRow]:
+    """Tell a call during which the state changed as two rows: it begins, and it returns."""
+    changes = [row.time for row in timeline if row.call == "state" and row.time is not None]
+    rows: list[tuple[float, TimelineRow]] = []
+    for row in timeline:
+        start, took = row.time or 0.0, (row.duration_us or 0.0) / 1e6
+        if row.call == "state" or is_ktls(row) or not _any_within(changes, start, start + took):
+            rows.append((start, row))
+            continue
+        begins = replace(row, result="...", duration_us=None, state_after=row.state_before)
+        returns = replace(row, text=f"  {row.text.partition('(')[0]}() returns", time=start + took)
+        rows += [(start, begins), (start + took, returns)]
+    return [row for _, row in sorted(rows, key=lambda timed: timed[0])]
+
+
+def _any_within(times: Sequence[float], start: float, end: float) -> bool:
+    return any(start <= time <= end for time in times)

@@ -1,5 +1,7 @@
 """Pick the calls of a timeline that show a fault."""
 
+from collections.abc import Sequence
+
 from ktrace.findings import EvidenceRow, KeyInstall, TimelineRow, UlpAttempt
 from ktrace.rules.calls import Call
 from ktrace.timelines import Judged
@@ -38,7 +40,9 @@ def evidence_rows(judged: Judged, call: Call | None) -> tuple[EvidenceRow, ...]:
         for index, row in enumerate(timeline)
     )
     chosen = sorted(index for rank, _, index in ranked[:MOST] if rank < _NOTHING)
-    rows = tuple(_row(timeline[index], index == marked) for index in chosen)
+    rows = tuple(
+        _row(timeline[index], index == marked, _changes_within(timeline, index)) for index in chosen
+    )
     if call is not None and marked is None:
         return (*rows[: MOST - 1], _row_of_call(judged, call))
     return rows
@@ -72,9 +76,23 @@ def _index(judged: Judged, call: Call) -> int | None:
     return None
 
 
-def _row(row: TimelineRow, marked: bool) -> EvidenceRow:
-    # A kTLS call is judged by the state it met; other calls are shown for what they tell of it.
-    state = row.state_before if is_ktls(row) else row.state_after
+def _changes_within(timeline: Sequence[TimelineRow], index: int) -> bool:
+    """Tell whether the next row is a state change that happened while this call went on."""
+    row, following = timeline[index], timeline[index + 1 : index + 2]
+    if row.time is None or row.duration_us is None or not following:
+        return False
+    then = following[0].time
+    return (
+        following[0].call == "state"
+        and then is not None
+        and then <= row.time + row.duration_us / 1e6
+    )
+
+
+def _row(row: TimelineRow, marked: bool, goes_on: bool) -> EvidenceRow:
+    # A kTLS call is judged by the state it met, and so is one that is told of below; other calls
+    # are shown for what they tell of it.
+    state = row.state_before if is_ktls(row) or goes_on else row.state_after
     return EvidenceRow(
         line=row.line,
         time=row.time,

@@ -31,7 +31,11 @@ def _connect(world: World, event: Event) -> None:
     before = tracked.state
     if event.phase is not END:
         begin_connect(world, tracked, event, endpoint)
-    if event.phase is not BEGIN:
+    if event.phase is BEGIN:
+        tracked.before_connect = before
+    else:
+        if event.phase is END and tracked.before_connect is not None:
+            before, tracked.before_connect = tracked.before_connect, None
         if event.errno in IN_PROGRESS or event.errno in BROKEN:
             tracked.is_tcp = True
         apply(world, tracked, event)
@@ -144,6 +148,10 @@ def _state(world: World, event: Event) -> None:
             tracked = inside
     if tracked is None or not isinstance(detail, StateDetail):
         return
+    if detail.new == "SYN_SENT" and not tracked.connect_begun:
+        # no connect() that the trace shows: one of io_uring, or of data sent with Fast Open
+        begin_connect(world, tracked, event, None)
+        tracked.limits.add("io_uring")
     before = tracked.state if tracked.observed else detail.old
     tracked.observed = True
     tracked.state = detail.new

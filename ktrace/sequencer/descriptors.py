@@ -183,6 +183,9 @@ def born(world: World, clone: Event, child: int) -> None:
     if clone.call in ("fork", "vfork") or isinstance(clone.detail, CloneDetail):
         detail = clone.detail if isinstance(clone.detail, CloneDetail) else CloneDetail()
         world.processes.fork(clone.tid, child, files=detail.files, thread=detail.thread)
+        parent = world.processes.tgid(clone.tid)
+        if not detail.thread and parent in world.rings:
+            world.rings[child] = world.rings[parent]
     else:
         world.processes.loosen(clone.tid)  # a thread or a process: only its calls will tell
 

@@ -39,6 +39,8 @@ def begin_connect(world: World, tracked: Tracked, event: Event, endpoint: Endpoi
     tracked.proved = False
     if not tracked.observed:
         tracked.state = "SYN_SENT"
+    if event.fd is None or tracked.pid in world.rings:
+        tracked.limits.add("io_uring")  # live: how it went may be told in memory, by no call
     tracked.learn_peer(endpoint)
     world.in_flight[tracked.number] = tracked
     world.unsettle(tracked)

@@ -56,6 +56,8 @@ def _attempt(tracked: Tracked, event: Event) -> Attempt:
 
 
 def _ulp_settles(world: World, tracked: Tracked, attempt: Attempt, event: Event) -> None:
+    if event.phase is END and event.state is not None and attempt.observed:
+        attempt.state = event.state  # live: of the very call, where the entry's was another
     attempt.event = event
     attempt.returned = event.result is not None
     attempt.result = result_of(event)

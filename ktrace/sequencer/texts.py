@@ -18,6 +18,7 @@ from ktrace.events import (
 from ktrace.uapi import ERRNO_NAMES, SHUTDOWN, TCP_STATES, TLS_CIPHERS, TLS_VERSIONS
 
 _SHUTDOWN_NAMES = {number: name for name, number in SHUTDOWN.items()}
+RING_CALLS = (Kind.CONNECT, Kind.ULP, Kind.KEY)
 _READY = ((0x1, "IN"), (0x4, "OUT"), (0x8, "ERR"), (0x10, "HUP"), (0x2000, "RDHUP"))
 
 
@@ -25,7 +26,8 @@ def describe(event: Event) -> str:
     """Return the call as a reader knows it, e.g. `connect(156, 10.1.0.3:4043)`."""
     fd = "?" if event.fd is None else str(event.fd)
     inner = _inner(event, fd)
-    text = f"{event.call}({inner})"
+    by_ring = event.fd is None and event.sock is not None and event.kind in RING_CALLS
+    text = f"{'io_uring: ' if by_ring else ''}{event.call}({inner})"
     if (
         event.kind in (Kind.SOCKET, Kind.ACCEPT, Kind.DUP)
         and event.result is not None

@@ -60,7 +60,9 @@ class Tracked:
     __slots__ = (
         "accepted",
         "attempts",
+        "before_connect",
         "before_trace",
+        "blind",
         "bound",
         "closed",
         "comm",
@@ -126,7 +128,9 @@ class Tracked:
         self.inside = 0  # calls that have begun and not returned: they keep the socket alive
         self.is_tcp = True
         self.mptcp = False
+        self.before_connect: str | None = None  # the state that connect() met, while it goes on
         self.before_trace = False
+        self.blind = False  # live: kTLS calls on it may have been made where no probe looks
         self.accepted = False
         self.listening = False
         self.bound = False

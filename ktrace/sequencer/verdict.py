@@ -86,7 +86,8 @@ def outcome_of(connection: Tracked, covers: Covers) -> Outcome:
         return "ulp-only"
     if connection.has_ktls:
         return "unknown"  # a call that never returned
-    return "none" if covers("setsockopt") and not connection.before_trace else "unknown"
+    unseen = connection.before_trace or connection.blind
+    return "none" if covers("setsockopt") and not unseen else "unknown"
 
 
 def _installed(connection: Tracked, direction: str) -> bool:

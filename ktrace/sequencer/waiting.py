@@ -10,6 +10,7 @@ from ktrace.events import (
     IntDetail,
     Kind,
     Ready,
+    RingDetail,
     WaitDetail,
 )
 from ktrace.sequencer.knowledge import fail, prove
@@ -153,13 +154,24 @@ def _watches(world: World, event: Event, detail: WaitDetail, tracked: Tracked) -
 def _io_uring(world: World, event: Event) -> None:
     if event.phase is not BEGIN and not event.errno:
         table = world.processes.table(event.tid)
-        if not isinstance(event.detail, IntDetail):
+        if isinstance(event.detail, RingDetail):
+            table.ring = EVERY
+            _has_ring(world, event, event.detail.seen)
+        elif not isinstance(event.detail, IntDetail):
             table.ring = max(table.ring, world.numbered)
         elif event.detail.value:
             table.ring = EVERY
         for tracked in world.in_flight.values():
             if any(opened is tracked for opened in table.fds.values()):
                 tracked.limits.add("io_uring")
+
+
+def _has_ring(world: World, event: Event, seen: bool) -> None:
+    """Live: from here on calls may be made where no probe looks, unless it looks inside."""
+    world.rings[world.processes.tgid(event.tid)] = seen
+    for opened in world.processes.table(event.tid).fds.values():
+        if isinstance(opened, Tracked):
+            opened.blind = opened.blind or not seen
 
 
 HANDLERS: dict[Kind, Handler] = {

@@ -15,6 +15,7 @@ from ktrace.timelines import Place
 Finished = Callable[[Tracked], None]
 MAX_WAITING = 64  # connections that wait for an older socket to show what it is
 INET = ("AF_INET", "AF_INET6")
+RING_CALLS = (Kind.CONNECT, Kind.ULP, Kind.KEY)
 
 
 class World:
@@ -39,6 +40,7 @@ class World:
         self.sent: list[Open | None] = []
         self.cloning: dict[int, Event] = {}
         self.inside: dict[int, Tracked] = {}
+        self.rings: dict[int, bool] = {}  # live: processes with an io_uring; are its calls seen
         self.changes = 0  # of the unsettled sockets, and of the numbers they have
 
     def asked_changed(self) -> None:
@@ -68,6 +70,7 @@ class World:
         pid = self.processes.tgid(event.tid) or event.tid  # the process may have had no prefix
         tracked = Tracked(self._next_number, opened, pid, fd)
         tracked.comm = event.comm
+        tracked.blind = not self.rings.get(pid, True)
         self._next_number += 1
         tracked.queued = queued
         if queued:
@@ -106,7 +109,7 @@ class World:
         trace.
         """
         if event.fd is None:
-            return None
+            return self._without_descriptor(event)
         found = self.processes.get(event.tid, event.fd)
         if isinstance(found, Tracked) and _is_another(found, event.note):
             self.processes.close(event.tid, event.fd)
@@ -127,6 +130,25 @@ class World:
             return None
         return self.adopt(event)
 
+    def _without_descriptor(self, event: Event) -> Tracked | None:
+        """Return the socket of a call made through io_uring, which only the kernel's socket names.
+
+        It is held until a descriptor shows up, or the kernel says that its connection is over.
+        """
+        if event.sock is None or event.kind not in RING_CALLS:
+            return None
+        known = self.by_sock.get(event.sock)
+        if known is not None and not known.ended:
+            known.learn(event.note)
+            return known
+        tracked = self.new(event, -1)
+        tracked.before_trace = True
+        tracked.limits.add("before-trace")
+        tracked.learn(event.note)
+        tracked.refs = 1
+        self.held[tracked.number] = tracked
+        return tracked
+
     def adopt(self, event: Event) -> Tracked:
         """Take in a descriptor from before the trace; a connection once a call shows TCP."""
         assert event.fd is not None
@@ -136,6 +158,8 @@ class World:
             self.processes.open(event.tid, event.fd, known, cloexec=False)
             if self.held.pop(known.number, None) is not None:
                 known.refs -= 1
+            if known.fd < 0:
+                known.fd = event.fd
             return known
         tracked = self.new(event, event.fd, queued=False)
         tracked.before_trace = True

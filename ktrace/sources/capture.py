@@ -31,7 +31,11 @@ DETAILS: tuple[type, ...] = get_args(Detail)  # by place: append to the union, n
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What was captured.  `source` is what reports call it."""
+    """What was captured.  `source` is what reports call it.
+
+    `inside`: the probe looked into the kernel's functions, so that it saw connects and kTLS calls
+    that were made through io_uring.
+    """
 
     version: int
     tool: str
@@ -39,6 +43,7 @@ class Header(msgspec.Struct, frozen=True):
     backend: str
     covered: tuple[Family, ...]
     warnings: tuple[str, ...] = ()
+    inside: bool = False
 
 
 class Footer(msgspec.Struct, frozen=True):

@@ -9,6 +9,10 @@ from ktrace.sources.capture import Capture, Header, Writer
 from ktrace.timelines import Gap, TraceFacts
 
 IO_URING = "the program uses io_uring: calls made through it are not in the capture"
+IO_URING_INSIDE = (
+    "the program uses io_uring: connects and kTLS calls made through it are in the capture,"
+    " waits, accepts and closes are not"
+)
 
 
 class Source(Protocol):
@@ -30,6 +34,7 @@ class RecordedTrace:
 
     def __init__(self, source: Source, header: Header) -> None:
         self.header = header
+        self._ring_warning = IO_URING_INSIDE if header.inside else IO_URING
         self.count = 0
         self.lost = 0
         self.warnings: list[str] = list(header.warnings)
@@ -53,8 +58,8 @@ class RecordedTrace:
         for event in self._source.events():
             self.count += 1
             self._note_time(event)
-            if event.kind is Kind.IO_URING and IO_URING not in self.warnings:
-                self.warnings.append(IO_URING)
+            if event.kind is Kind.IO_URING and self._ring_warning not in self.warnings:
+                self.warnings.append(self._ring_warning)
             if self.writer is not None:
                 self.writer.add(event)
             yield event

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ktrace.errors import KtraceError
 from ktrace.events import Family
@@ -15,6 +15,40 @@ class Hook(NamedTuple):
     program: str
     category: str | None
     tracepoint: str
+
+
+Method = Literal["fentry", "kprobe"]
+
+
+class Inside(NamedTuple):
+    """A function of the kernel that the probe looks into: the name of its programs, and its own.
+
+    `since`: the first kernel where it tells more than the system calls do.
+    """
+
+    name: str
+    function: str
+    since: tuple[int, int] = (0, 0)
+
+
+ULP = Inside("ulp", "tcp_set_ulp")
+INSIDE = (
+    ULP,
+    Inside("connect4", "tcp_v4_connect"),
+    Inside("connect6", "tcp_v6_connect"),
+    Inside("key", "sock_common_setsockopt", (6, 7)),  # when io_uring learnt setsockopt
+)
+PREFIXES: dict[Method, tuple[str, str]] = {
+    "fentry": ("fexit", "fentry"),  # returns first: no call is seen beginning whose end is not
+    "kprobe": ("kretprobe", "kprobe"),
+}
+
+
+def ways_in() -> tuple[Method, ...]:
+    """Return how this kernel lets programs look into its functions, the cheapest first."""
+    fentry: tuple[Method, ...] = ("fentry",) if kernel.takes_fentry() else ()
+    kprobes: tuple[Method, ...] = ("kprobe",) if kernel.KPROBES.is_dir() else ()
+    return fentry + kprobes
 
 
 class Loaded(Protocol):
@@ -34,6 +68,14 @@ class Loaded(Protocol):
 
     @property
     def hooks(self) -> tuple[Hook, ...]: ...
+
+    @property
+    def method(self) -> Method | None:
+        """How its probe looks into the kernel's functions, None where it cannot."""
+        ...
+
+    @property
+    def inside(self) -> tuple[Inside, ...]: ...
 
     @property
     def syscalls(self) -> "tuple[Syscall, ...]": ...
@@ -78,20 +120,30 @@ SYSCALLS = (
     Syscall("ppoll", "poll", "wait"),
     Syscall("select", "select", "wait"),
     Syscall("pselect6", "select", "wait"),
-    Syscall("io_uring_enter", None, "wait"),
+    Syscall("io_uring_setup", None, "wait", "io_uring"),
+    Syscall("io_uring_enter", None, "wait", "io_uring"),
 )
 
 
 class Attached:
-    """The attached probe.  Closing it, or the end of this process however it ends, detaches all."""
+    """The attached probe.  Closing it, or the end of this process however it ends, detaches all.
+
+    `method` is how it looks into the kernel's functions, None where it does not.
+    """
 
     def __init__(self) -> None:
         self._fds: list[int] = []
         self.programs: set[int] = set()
+        self.method: Method | None = None
 
     def add(self, program: int, fd: int) -> None:
         self._fds.append(fd)
         self.programs.add(program)
+
+    def take(self, other: "Attached") -> None:
+        """Take over what another one has attached."""
+        self._fds += other._fds
+        self.programs |= other.programs
 
     def misses(self) -> int:
         """Return how many runs of the probe the kernel skipped."""
@@ -107,6 +159,7 @@ def attach(loaded: Loaded) -> Attached:
     attached = Attached()
     try:
         _fill_tables(loaded)
+        _look_inside(loaded, attached)
         for hook in loaded.hooks:
             program = loaded.program(hook.program)
             attached.add(program, _hang(program, hook))
@@ -121,6 +174,27 @@ def attach(loaded: Loaded) -> Attached:
         attached.close()
         raise
     return attached
+
+
+def _look_inside(loaded: Loaded, attached: Attached) -> None:
+    """Attach to the kernel's functions, to all or none: where it refuses, calls tell enough."""
+    if loaded.method is None:
+        return
+    within = Attached()
+    try:
+        for at_return, prefix in zip((True, False), PREFIXES[loaded.method], strict=True):
+            for one in loaded.inside:
+                program = loaded.program(f"{prefix}_{one.name}")
+                if loaded.method == "fentry":
+                    fd = kernel.attach_tracing(program)
+                else:
+                    fd = kernel.attach_kprobe(program, one.function, at_return=at_return)
+                within.add(program, fd)
+    except OSError:
+        within.close()
+        return
+    attached.take(within)
+    attached.method = loaded.method
 
 
 def _hang(program: int, hook: Hook) -> int:
@@ -151,6 +225,8 @@ def _fill_tables(loaded: Loaded) -> None:
         if syscall.exit_program is not None:
             _put(exits, number, loaded.program(f"exit_of_{syscall.exit_program}"))
         _put(entries, number, loaded.program(f"enter_{syscall.entry or syscall.name}"))
+    for number in kernel.FOREIGN[kernel.architecture()]:
+        _put(entries, number, loaded.program("enter_foreign"))
 
 
 def _put(table: int, number: int, program: int) -> None:

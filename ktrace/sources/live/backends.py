@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from ktrace.errors import KtraceError
 from ktrace.events import FAMILIES, Family
-from ktrace.sources.live.attach import Loaded
+from ktrace.sources.live.attach import Loaded, Method
 
 Backend = Literal["auto", "libbpf", "bcc"]
 
@@ -34,12 +34,21 @@ COVERED: dict[str, tuple[Family, ...]] = {"libbpf": FAMILIES, "bcc": FAMILIES}
 LIMITS: dict[str, tuple[str, ...]] = {
     "libbpf": (),
     "bcc": (
-        "captured with bcc, which sees less than libbpf: no calling code of early attempts, no"
-        " address or state of a socket accepted without asking for the peer's address, and a"
-        " socket that is passed to another process counts as opened before the trace there",
+        "captured with bcc, which sees less than libbpf: no address or state of a socket accepted"
+        " without asking for the peer's address, no connect and no key install made through"
+        " io_uring, and a socket that is passed to another process counts as opened before the"
+        " trace there",
     ),
 }
+BLIND = "calls made through io_uring are not seen"
 LOADERS: dict[str, Callable[[int], Loaded]] = {"libbpf": _libbpf, "bcc": _bcc}
+
+
+def limits(backend: str, method: Method | None) -> tuple[str, ...]:
+    """Return what a capture does not see, in words for its reader."""
+    if method is not None:
+        return LIMITS[backend]
+    return (*LIMITS[backend], f"{BLIND}: this kernel lets no probe into its functions")
 
 
 def load(backend: Backend, ring_bytes: int) -> Chosen:

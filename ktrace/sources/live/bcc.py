@@ -17,8 +17,8 @@ from typing import Any
 
 from ktrace.errors import KtraceError
 from ktrace.resources import bpf_dir
-from ktrace.sources.live.attach import SYSCALLS, Hook, Syscall
-from ktrace.sources.live.kernel import Tracefs, architecture
+from ktrace.sources.live.attach import SYSCALLS, ULP, Hook, Inside, Method, Syscall
+from ktrace.sources.live.kernel import KPROBES, Tracefs, architecture
 
 SITES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3/site-packages")
 DATA_IN = ("read", "readv", "recvfrom", "recvmsg", "recvmmsg")
@@ -52,6 +52,8 @@ class BccObject:
 
     def __init__(self, ring_bytes: int) -> None:
         module = _module()
+        self.method: Method | None = "kprobe" if KPROBES.is_dir() else None
+        self.inside: tuple[Inside, ...] = (ULP,) if self.method else ()
         flags = [MACRO[architecture()], "-w", *_definitions(ring_bytes)]
         with _headers(), _silence():
             try:
@@ -68,8 +70,7 @@ class BccObject:
 
     def program(self, name: str) -> int:
         if name not in self._programs:
-            raw = not any(hook.program == name and hook.category for hook in self.hooks)
-            kind = self._module.BPF.RAW_TRACEPOINT if raw else self._module.BPF.TRACEPOINT
+            kind = self._kind(name)
             with _silence():
                 try:
                     self._programs[name] = self._bpf.load_func(name, kind).fd
@@ -80,6 +81,13 @@ class BccObject:
                         "see `ktrace doctor`, or use --backend libbpf",
                     ) from error
         return self._programs[name]
+
+    def _kind(self, program: str) -> Any:
+        kinds = self._module.BPF
+        if program.startswith(("kprobe_", "kretprobe_")):
+            return kinds.KPROBE
+        classic = any(hook.program == program and hook.category for hook in self.hooks)
+        return kinds.TRACEPOINT if classic else kinds.RAW_TRACEPOINT
 
     def map(self, name: str) -> int:
         fd: int = self._bpf[name].map_fd if name != "events" else self._ring_fd()

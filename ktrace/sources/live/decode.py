@@ -1,249 +1,243 @@
-"""Records of the probe -> Events."""
+"""Records of the probe -> Events.
 
-import socket as _socket
-from collections.abc import Callable, Iterator
+In bulk: one iterator unpacks a chunk, and what repeats (the call with its arguments, addresses,
+names) is decoded once and kept.
+"""
+
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ktrace import uapi
-from ktrace.events import (
-    AcceptDetail,
-    CloneDetail,
-    CloseRangeDetail,
-    Detail,
-    DupDetail,
-    Endpoint,
-    Event,
-    FdNote,
-    IntDetail,
-    KeyDetail,
-    Kind,
-    OptionDetail,
-    Phase,
-    Ready,
-    SocketDetail,
-    StateDetail,
-    UlpDetail,
-    WaitDetail,
-)
+from ktrace.events import CloseRangeDetail, Detail, Event, IntDetail, Kind, Phase, StateDetail
 from ktrace.sources.live import layout
+from ktrace.sources.live.details import Maker, What, Where, fixed, maker, where
 from ktrace.sources.live.identity import Identities
-from ktrace.sources.live.layout import BY_NUMBER, RECORD, Record
-from ktrace.sources.live.ring import HEADER, STRIDE
+from ktrace.sources.live.layout import BY_NUMBER, FORMAT, WHAT
 
 SYN_RECV, ESTABLISHED = 3, 1
+BEGIN, END = 1, 2
 PHASES = (Phase.WHOLE, Phase.BEGIN, Phase.END)
+WITH_HEADER = struct.Struct("=8x" + FORMAT)  # the ring puts 8 bytes before each record
+RESTARTED = {  # by the kernel, since a signal came
+    512: "ERESTARTSYS",
+    513: "ERESTARTNOINTR",
+    514: "ERESTARTNOHAND",
+    516: "ERESTART_RESTARTBLOCK",
+}
+OPENING = (Kind.SOCKET, Kind.ACCEPT)
+APART = (Kind.ACCEPT, Kind.CLONE, Kind.EXEC, Kind.EXIT, Kind.IO_URING, Kind.CLOSE_RANGE)
+MOST_KEPT = 65536
+INODE = struct.Struct("=I").unpack_from  # of a place, at 2
 Stacks = Callable[[int, int], tuple[str, ...] | None]
+
+
+class Row(NamedTuple):
+    """All that a record's `what` says, decoded.
+
+    `kind` None: an unknown call.  `opens`: the place is that of the descriptor it returned.
+    `apart`: there is more to do than to make an Event.
+    """
+
+    kind: Kind | None
+    call: str = ""
+    phase: Phase = Phase.WHOLE
+    state: str | None = None
+    told: bool | None = None
+    detail: Detail | None = None
+    make: Maker | None = None
+    opens: bool = False
+    apart: bool = False
+
+
+def row_of(raw: bytes) -> Row:
+    """Decode a `what`."""
+    arg0, arg1, flags, number, phase, state = WHAT.unpack(raw)
+    call = BY_NUMBER.get(number)
+    if call is None:
+        return Row(None)
+    kind, what = call.kind, What(arg0, arg1, flags, phase == BEGIN)
+    return Row(
+        kind,
+        call.name,
+        PHASES[phase],
+        uapi.TCP_STATES.get(state, "UNKNOWN") if state else None,
+        bool(flags & layout.TOLD) if flags & layout.TOLD_KNOWN else None,
+        _change(arg0, arg1) if kind is Kind.STATE else fixed(kind, what),
+        maker(kind, what),
+        kind in OPENING,
+        kind in APART or (kind is Kind.ULP and (phase == END or bool(flags & layout.STACK))),
+    )
 
 
 class Decoder:
     """Turns drained chunks into Events, in the order of the ring.
 
     `offset_ns` turns the probe's clock (monotonic) into the epoch; `stacks` names the frames of a
-    recorded user stack by (tgid, slot).
+    recorded user stack by (tgid, slot); `inside` says that calls through io_uring are seen.  After
+    `decode()`, `processes` holds those of its events that begin or end threads.
     """
 
-    def __init__(self, offset_ns: int, stacks: Stacks | None = None) -> None:
+    def __init__(
+        self, offset_ns: int, stacks: Stacks | None = None, *, inside: bool = False
+    ) -> None:
+        self.processes: list[Event] = []
+        self._ring = IntDetail(int(inside))
         self._offset = offset_ns
         self._stacks = stacks
         self._identities = Identities()
+        self._rows: dict[bytes, Row] = {}
+        self._places: dict[bytes, Where] = {}
         self._comms: dict[bytes, str] = {}
+        self._names: dict[int, str] = {}  # of threads and processes, as last told
         self._named: dict[int, tuple[str, ...]] = {}  # stacks of attempts under way, by thread
-        self._details: dict[Kind, Callable[[Record], Detail | None]] = {
-            Kind.SOCKET: _socket_detail,
-            Kind.CONNECT: _connect_detail,
-            Kind.ACCEPT: _accept_detail,
-            Kind.ULP: lambda r: UlpDetail(None if r.flags & layout.OTHER_ULP else "tls", r.arg0),
-            Kind.KEY: _key_detail,
-            Kind.SOCKOPT: _option_detail,
-            Kind.SO_ERROR: _asked_detail,
-            Kind.TCP_INFO: _asked_detail,
-            Kind.GETPEERNAME: lambda r: _endpoint(r.family, r.daddr, r.dport),
-            Kind.CLOSE_RANGE: lambda r: CloseRangeDetail(
-                r.arg0, r.arg1, bool(r.aux_ns & 4), bool(r.aux_ns & 2)
-            ),
-            Kind.CLOSE: lambda r: IntDetail(r.arg0),
-            Kind.SHUTDOWN: lambda r: IntDetail(r.arg0),
-            Kind.DUP: _dup_detail,
-            Kind.SETFD: lambda r: IntDetail(int(bool(r.flags & layout.CLOEXEC))),
-            Kind.WAIT: _wait_detail,
-            Kind.CLONE: lambda r: CloneDetail(
-                bool(r.flags & layout.FILES), bool(r.flags & layout.THREAD)
-            ),
-            Kind.EXIT: lambda r: IntDetail(int(bool(r.flags & layout.THREAD))),
-        }
 
-    def events(self, chunk: bytes) -> Iterator[Event]:
-        """Decode one drained chunk."""
-        for start in range(HEADER, len(chunk), STRIDE):
-            yield from self.event(Record._make(RECORD.unpack_from(chunk, start)))
+    def decode(self, chunk: bytes) -> list[Event]:
+        """Decode one drained chunk: one Event a record, or two where it tells of two things."""
+        events: list[Event] = []
+        self.processes = []
+        add, offset, names = events.append, self._offset, self._names
+        rows, places, identify = self._rows, self._places, self._identities.of
+        for record in WITH_HEADER.iter_unpack(chunk):
+            start, end, sk, aux, tgid, tid, fd, result, what, place, comm = record
+            row = rows.get(what) or self._row(what)
+            kind, call, phase, state, told, detail, make, opens, apart = row
+            if kind is None:
+                continue
+            if kind is Kind.STATE:  # half of all events of a connection: its calls tell the rest
+                whose = identify(sk, INODE(place, 2)[0], kind, fd, detail)
+                add(_state_change(start + offset, detail, whose, tid, tgid, fd))
+                continue
+            at = places.get(place) or self._place(place)
+            sock = identify(sk, at.inode, kind, fd, detail) if sk else None
+            if make is not None:
+                detail = make(result, place, at)
+            errno = None
+            if result < 0:
+                errno, result = _errno(-result), -1
+            add(
+                Event(
+                    kind,
+                    phase,
+                    tid,
+                    call,
+                    fd if fd >= 0 else None,
+                    None if phase is Phase.BEGIN else result,
+                    errno,
+                    start + offset,
+                    end + offset if end else None,
+                    0,
+                    None,
+                    detail,
+                    None if opens else at.note,
+                    at.note if opens else None,
+                    tgid,
+                    self._name(tid, comm) if comm[0] else names.get(tid) or names.get(tgid),
+                    None,
+                    sock,
+                    state,
+                    told,
+                )
+            )
+            if apart:
+                self._apart(events, what, aux)
+        return events
 
-    def event(self, record: Record) -> Iterator[Event]:
-        """Decode one record: one Event, or two where it tells of two things."""
-        call = BY_NUMBER.get(record.call)
-        if call is None:
-            return
-        identity = self._identities.of(record, call.kind)
-        if call.kind is Kind.STATE:
-            yield self._state_change(record, identity, record.start_ns, record.arg0, record.arg1)
-            return
-        yield self._plain(record, call, identity)
-        if call.kind is Kind.ACCEPT and record.aux_ns:
-            # it happened before accept() returned, but only now is it known whose it is
-            yield self._state_change(record, identity, record.aux_ns, SYN_RECV, ESTABLISHED)
-
-    def _plain(self, r: Record, call: layout.Call, identity: int | None) -> Event:
-        begun = r.phase == Phase.BEGIN
-        failed = r.result < 0 and not begun
-        note = _note(r)
-        opens = call.kind in (Kind.SOCKET, Kind.ACCEPT)
-        return Event(
-            kind=call.kind,
-            phase=PHASES[r.phase],
+    def _apart(self, events: list[Event], what: bytes, aux: int) -> None:
+        """Do what else a record asks for, now that its Event is the last one."""
+        event = events[-1]
+        arg0, arg1, flags, *_ = WHAT.unpack(what)
+        if event.kind is Kind.ULP:
+            events[-1] = replace(event, stack=self._stack(event, flags, arg1))
+        elif event.kind is Kind.ACCEPT:
+            if aux:
+                # it happened before accept() returned, but only now is it known whose it is
+                change = _change(SYN_RECV, ESTABLISHED)
+                events.append(_state_change(aux + self._offset, change, event.sock, 0, 0, -1))
+        elif event.kind is Kind.IO_URING:
+            events[-1] = replace(event, detail=self._ring)
+        elif event.kind is Kind.CLOSE_RANGE:
+            detail = CloseRangeDetail(arg0, arg1, bool(aux & 4), bool(aux & 2))
+            events[-1] = replace(event, detail=detail)
+        elif event.kind is Kind.EXEC:
             # the thread that called execve() goes on under its process's number
-            tid=r.arg0 if call.kind is Kind.EXEC and r.arg0 else r.tid,
-            call=call.name,
-            fd=None if r.fd < 0 else r.fd,
-            result=None if begun else -1 if failed else r.result,
-            errno=_errno(-r.result) if failed else None,
-            start_ns=r.start_ns + self._offset,
-            end_ns=r.end_ns + self._offset if r.end_ns else None,
-            detail=self._detail(r, call.kind),
-            note=None if opens else note,
-            result_note=note if opens else None,
-            tgid=r.tgid,
-            comm=self._comm(r.comm),
-            stack=self._stack(r) if call.kind is Kind.ULP else None,
-            sock=identity,
-            state=_state(r.state) if r.state else None,
-            told=bool(r.flags & layout.TOLD) if r.flags & layout.TOLD_KNOWN else None,
-        )
+            events[-1] = replace(event, tid=arg0 or event.tid)
+        else:
+            self._process(event)
 
-    def _detail(self, r: Record, kind: Kind) -> Detail | None:
-        make = self._details.get(kind)
-        return None if make is None else make(r)
+    def _process(self, event: Event) -> None:
+        """Keep account of threads: a child has its parent's name, which ends with the thread."""
+        self.processes.append(event)
+        if event.kind is Kind.EXIT:
+            self._names.pop(event.tid, None)
+        elif event.result and event.comm is not None:
+            self._names[event.result] = event.comm
 
-    def _state_change(
-        self, r: Record, identity: int | None, when_ns: int, old: int, new: int
-    ) -> Event:
-        when = when_ns + self._offset
-        inside = r.fd >= 0
-        return Event(
-            kind=Kind.STATE,
-            phase=Phase.WHOLE,
-            tid=r.tid if inside else 0,
-            tgid=r.tgid if inside else None,
-            fd=r.fd if inside else None,
-            call="state",
-            start_ns=when,
-            end_ns=when,
-            detail=StateDetail(_state(old), _state(new)),
-            note=_note(r),
-            sock=identity,
-        )
+    def _row(self, what: bytes) -> Row:
+        if len(self._rows) >= MOST_KEPT:
+            self._rows.clear()
+        row = self._rows[what] = row_of(what)
+        return row
 
-    def _comm(self, raw: bytes) -> str:
+    def _place(self, place: bytes) -> Where:
+        if len(self._places) >= MOST_KEPT:
+            self._places.clear()
+        at = self._places[place] = where(place)
+        return at
+
+    def _name(self, tid: int, raw: bytes) -> str:
         known = self._comms.get(raw)
         if known is None:
-            if len(self._comms) > 4096:  # a program may rename its threads all the time
+            if len(self._comms) >= MOST_KEPT:  # a program may rename its threads all the time
                 self._comms.clear()
             known = raw.split(b"\0", 1)[0].decode(errors="backslashreplace")
             self._comms[raw] = known
+        self._names[tid] = known
         return known
 
-    def _stack(self, r: Record) -> tuple[str, ...] | None:
+    def _stack(self, event: Event, flags: int, slot: int) -> tuple[str, ...] | None:
         """Name the stack taken at the entry; the exit's event tells it again."""
-        if r.phase == Phase.END:
-            return self._named.pop(r.tid, None)
-        if self._stacks is None or not r.flags & layout.STACK:
+        if event.phase is Phase.END:
+            return self._named.pop(event.tid, None)
+        if self._stacks is None or event.tgid is None:
             return None
-        frames = self._stacks(r.tgid, r.arg1)
-        if frames is not None:
-            self._named[r.tid] = frames
+        frames = self._stacks(event.tgid, slot)
+        if frames is not None and event.phase is Phase.BEGIN:
+            self._named[event.tid] = frames
         return frames
 
 
-def _state(number: int) -> str:
-    return uapi.TCP_STATES.get(number, "UNKNOWN")
-
-
-def _errno(number: int) -> str:
-    if number in (512, 513, 514, 516):  # restarted by the kernel: a signal came
-        return {512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND"}.get(
-            number, "ERESTART_RESTARTBLOCK"
+def _state_change(
+    when: int, change: Detail | None, sock: int | None, tid: int, tgid: int, fd: int
+) -> Event:
+    if fd < 0:  # whatever thread it happened in, it is not the thread's doing
+        return Event(
+            *(Kind.STATE, Phase.WHOLE, 0, "state", None, None, None, when, when, 0, None, change),
+            sock=sock,
         )
-    return uapi.ERRNO_NAMES.get(number, f"ERRNO_{number}")
-
-
-def _endpoint(family: int, address: bytes, port: int) -> Endpoint | None:
-    if family == _socket.AF_INET:
-        return Endpoint("AF_INET", _socket.inet_ntop(_socket.AF_INET, address[:4]), port)
-    if family == _socket.AF_INET6:
-        return Endpoint("AF_INET6", _socket.inet_ntop(_socket.AF_INET6, address), port)
-    return None
-
-
-def _note(r: Record) -> FdNote | None:
-    if not r.family:
-        return None
-    local = _endpoint(r.family, r.saddr, r.sport) if r.sport else None
-    peer = _endpoint(r.family, r.daddr, r.dport) if r.dport else None
-    return FdNote(
-        protocol="TCPv6" if r.family == _socket.AF_INET6 else "TCP",
-        inode=r.ino or None,
-        local=None if local is None else str(local),
-        peer=None if peer is None else str(peer),
+    return Event(
+        kind=Kind.STATE,
+        phase=Phase.WHOLE,
+        tid=tid,
+        tgid=tgid,
+        fd=fd,
+        call="state",
+        start_ns=when,
+        end_ns=when,
+        detail=change,
+        sock=sock,
     )
 
 
-def _socket_detail(r: Record) -> SocketDetail:
-    family, protocol, kind = r.arg0 & 0xFFFF, r.arg0 >> 16, r.arg1
-    return SocketDetail(
-        family=uapi.AF_NAMES.get(family, str(family)),
-        type=uapi.SOCK_TYPE_NAMES.get(kind & 0xF, str(kind & 0xF)),
-        protocol=uapi.PROTOCOL_NAMES.get(protocol, str(protocol)),
-        cloexec=bool(kind & uapi.SOCK_CLOEXEC),
-        nonblock=bool(kind & uapi.SOCK_NONBLOCK),
-    )
+@lru_cache(512)
+def _change(old: int, new: int) -> StateDetail:
+    names = uapi.TCP_STATES
+    return StateDetail(names.get(old, "UNKNOWN"), names.get(new, "UNKNOWN"))
 
 
-def _connect_detail(r: Record) -> Endpoint | None:
-    if r.arg0 == _socket.AF_UNSPEC:
-        return Endpoint("AF_UNSPEC")
-    if r.phase == Phase.BEGIN:
-        return _endpoint(r.arg0, r.daddr, r.dport)
-    return _endpoint(r.family, r.daddr, r.dport) if r.dport else None
-
-
-def _accept_detail(r: Record) -> AcceptDetail:
-    peer = _endpoint(r.family, r.daddr, r.dport) if r.dport else None
-    return AcceptDetail(peer, bool(r.flags & layout.CLOEXEC))
-
-
-def _key_detail(r: Record) -> KeyDetail:
-    optlen = r.arg0 >> 16
-    shown = optlen >= 4
-    return KeyDetail(
-        direction="tx" if r.arg0 & 0xFFFF == uapi.TLS_TX else "rx",
-        version=r.arg1 & 0xFFFF if shown else None,
-        cipher=r.arg1 >> 16 if shown else None,
-        optlen=optlen,
-    )
-
-
-def _option_detail(r: Record) -> OptionDetail:
-    number = r.arg0 & 0xFFFF
-    return OptionDetail("SOL_TCP", uapi.TCP_OPTION_NAMES.get(number, str(number)), r.arg1)
-
-
-def _asked_detail(r: Record) -> IntDetail | None:
-    return None if r.result < 0 else IntDetail(r.arg0)
-
-
-def _dup_detail(r: Record) -> DupDetail:
-    target = r.arg0 if r.arg0 < 1 << 31 else None
-    return DupDetail(target, bool(r.flags & layout.CLOEXEC))
-
-
-def _wait_detail(r: Record) -> WaitDetail:
-    if r.flags & layout.HIDDEN:
-        return WaitDetail((), hidden=True)
-    return WaitDetail((Ready(r.arg0, None, r.arg1),))
+@lru_cache(512)
+def _errno(number: int) -> str:
+    return RESTARTED.get(number) or uapi.ERRNO_NAMES.get(number, f"ERRNO_{number}")

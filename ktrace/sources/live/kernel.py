@@ -4,6 +4,7 @@ Both loaders attach through here, so that a probe is attached in one way whateve
 """
 
 import ctypes
+import errno
 import os
 import platform
 import re
@@ -46,6 +47,7 @@ SYSCALLS = {
         "ppoll": 271,
         "select": 23,
         "pselect6": 270,
+        "io_uring_setup": 425,
         "io_uring_enter": 426,
         "read": 0,
         "write": 1,
@@ -83,6 +85,7 @@ SYSCALLS = {
         "epoll_pwait2": 441,
         "ppoll": 73,
         "pselect6": 72,
+        "io_uring_setup": 425,
         "io_uring_enter": 426,
         "read": 63,
         "write": 64,
@@ -102,13 +105,20 @@ SYSCALLS = {
     },
 }
 
-MAP_LOOKUP, MAP_UPDATE, PROG_GET_NEXT_ID, OBJ_INFO, RAW_TRACEPOINT_OPEN = 1, 2, 11, 15, 17
+# How 32-bit programs number the calls that are counted: socketcall, socket, connect, setsockopt.
+FOREIGN = {"x86_64": (102, 359, 362, 366), "aarch64": (102, 281, 283, 294)}
+
+MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PROG_GET_NEXT_ID, OBJ_INFO = 1, 2, 5, 11, 15
+RAW_TRACEPOINT_OPEN = 17
+PROG_TYPE_TRACING, TRACE_FENTRY = 26, 24
+RETURN_ZERO = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
 PROG_INFO_SIZE, PROG_INFO_MISSES = 232, 208  # struct bpf_prog_info, .recursion_misses
 
 PERF_TYPE_TRACEPOINT = 2
 PERF_ATTR_SIZE = 112
 PERF_FLAG_FD_CLOEXEC = 8
 PERF_EVENT_IOC_ENABLE = 0x2400
+KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 PERF_EVENT_IOC_SET_BPF = 0x40042408
 
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -124,6 +134,12 @@ def architecture() -> str:
             f"it works on {' and '.join(_NUMBERS)}; use `ktrace record` here",
         )
     return machine
+
+
+def release() -> tuple[int, int]:
+    """Return the kernel's version as two numbers."""
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _call(number: int, *args: object) -> int:
@@ -175,6 +191,39 @@ def next_program(after: int) -> int:
     return following
 
 
+def takes_fentry() -> bool:
+    """Tell whether the kernel lets programs hang on its functions; some builds refuse them all.
+
+    Asked with a program that hangs on nothing: where it is refused for that, others are welcome.
+    """
+    code, licence = ctypes.create_string_buffer(RETURN_ZERO), ctypes.create_string_buffer(b"GPL")
+    head = struct.pack(
+        "=IIQQ", PROG_TYPE_TRACING, 2, ctypes.addressof(code), ctypes.addressof(licence)
+    )
+    attributes = head + struct.pack("=IIQII16xII36xII", 0, 0, 0, 0, 0, 0, TRACE_FENTRY, 1, 0)
+    try:
+        os.close(bpf(PROG_LOAD, attributes))
+    except OSError as error:
+        return error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTSUP)
+    return True
+
+
+def attach_tracing(program: int) -> int:
+    """Attach an fentry or fexit program where it was loaded for; closing detaches it."""
+    return bpf(RAW_TRACEPOINT_OPEN, struct.pack("=QI4x", 0, program))
+
+
+def attach_kprobe(program: int, function: str, *, at_return: bool) -> int:
+    """Attach a program to the entry or the return of a function of the kernel."""
+    kind = int((KPROBES / "type").read_text())
+    bit = (KPROBES / "format" / "retprobe").read_text().strip().removeprefix("config:")
+    name = ctypes.create_string_buffer(function.encode())
+    config = 1 << int(bit) if at_return else 0
+    head = struct.pack("=IIQQQQ", kind, PERF_ATTR_SIZE, config, 0, 0, 0)
+    attributes = head.ljust(56, b"\0") + struct.pack("=QQ", ctypes.addressof(name), 0)
+    return _attach_perf(program, attributes)
+
+
 def attach_raw_tracepoint(program: int, name: str) -> int:
     """Attach a program to a raw tracepoint; closing the descriptor detaches it."""
     text = ctypes.create_string_buffer(name.encode())
@@ -183,7 +232,11 @@ def attach_raw_tracepoint(program: int, name: str) -> int:
 
 def attach_tracepoint(program: int, number: int) -> int:
     """Attach a program to a classic tracepoint; closing the descriptor detaches it."""
-    attributes = struct.pack("=IIQQQ", PERF_TYPE_TRACEPOINT, PERF_ATTR_SIZE, number, 1, 0)
+    head = struct.pack("=IIQQQ", PERF_TYPE_TRACEPOINT, PERF_ATTR_SIZE, number, 1, 0)
+    return _attach_perf(program, head)
+
+
+def _attach_perf(program: int, attributes: bytes) -> int:
     buffer = ctypes.create_string_buffer(attributes, PERF_ATTR_SIZE)
     # One event on one CPU does: the program hangs on the tracepoint, not on the event.
     event = _call(

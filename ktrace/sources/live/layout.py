@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ktrace.events import Kind
 
-LAYOUT = 1
+LAYOUT = 2
 
 
 class Call(NamedTuple):
@@ -64,39 +64,19 @@ MPTCP = 0x20
 THREAD = 0x40
 FILES = 0x80
 OTHER_ULP = 0x100
+AT_CALL = 0x200
+RING = 0x400
 
 
-class Record(NamedTuple):
-    """One `struct kt_record`."""
-
-    start_ns: int
-    end_ns: int
-    sk: int
-    aux_ns: int
-    ino: int
-    tgid: int
-    tid: int
-    fd: int
-    result: int
-    arg0: int
-    arg1: int
-    flags: int
-    family: int
-    sport: int
-    dport: int
-    call: int
-    phase: int
-    state: int
-    pad: int
-    saddr: bytes
-    daddr: bytes
-    comm: bytes
-
-
-FORMAT = "QQQQIIIiiIIHHHHBBBB16s16s16s"
+# A record as it is unpacked.  Fields that repeat together stay bytes, so that they are decoded
+# once: `what` (arg0, arg1, flags, call, phase, state), and `place` (family, ino, sport, dport,
+# saddr, daddr).
+FORMAT = "QQQQIIii13sx42s16s"
 RECORD = struct.Struct("=" + FORMAT)
+WHAT = struct.Struct("=IIHBBB")
+PLACE = struct.Struct("=HIHH16s16s")
 CONFIG = struct.Struct("=16sQII")
-COUNTERS = struct.Struct("=QQQ")  # lost, untracked, stacks
+COUNTERS = struct.Struct("=QQQQ")  # lost, untracked, stacks, foreign
 STACKS = 256
 STACK_BYTES = 8192
 STACK_HEAD = struct.Struct("=QQQII")  # ip, sp, bp, size, tgid; then the bytes

@@ -2,14 +2,48 @@
 
 import ctypes
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from ktrace.errors import KtraceError
 from ktrace.resources import bpf_dir
-from ktrace.sources.live.attach import SYSCALLS, Hook, Syscall
-from ktrace.sources.live.kernel import architecture
+from ktrace.sources.live.attach import (
+    INSIDE,
+    PREFIXES,
+    SYSCALLS,
+    ULP,
+    Hook,
+    Inside,
+    Method,
+    Syscall,
+    ways_in,
+)
+from ktrace.sources.live.kernel import architecture, release
 
 LIBRARY = "libbpf.so.1"
+CASTS_SINCE = (6, 2)  # a pointer of any origin can be given its type
+
+
+class Variant(NamedTuple):
+    """One way to load the probe: which object, and what it looks into."""
+
+    file: str
+    method: Method | None
+    inside: tuple[Inside, ...]
+
+
+def variants() -> Iterator[Variant]:
+    """Yield the ways that this kernel may take, the best first."""
+    here = release()
+    known = tuple(one for one in INSIDE if here >= one.since)
+    files = [f"probe.{architecture()}.o"]
+    if here >= CASTS_SINCE:
+        files.insert(0, f"probe.{architecture()}.cast.o")
+    for file in files:
+        for method in ways_in():
+            yield Variant(file, method, known)
+            yield Variant(file, method, (ULP,))
+        yield Variant(file, None, ())
 
 
 class LibbpfObject:
@@ -29,23 +63,44 @@ class LibbpfObject:
     )
     # Other data calls are seen by what the socket has moved; a look with MSG_PEEK moves nothing.
     syscalls = (
-        *SYSCALLS,
+        *(call for call in SYSCALLS if call.name != "setsockopt"),  # any_enter has it in itself
         Syscall("recvfrom", "asking", "io"),
         Syscall("recvmsg", "asking", "io"),
     )
 
     def __init__(self, ring_bytes: int) -> None:
         self._library = _library()
-        self._object = self._open(bpf_dir() / f"probe.{architecture()}.o")
-        self._set_ring(ring_bytes)
-        failed = self._library.bpf_object__load(self._object)
-        if failed:
+        self._object: int | None = None
+        failed = 0
+        for variant in variants():
+            failed = self._load(variant, ring_bytes)
+            if not failed:
+                self.method, self.inside = variant.method, variant.inside
+                return
             self.close()
-            raise KtraceError(
-                "bpf-load",
-                f"the kernel refused the probe: {os.strerror(-failed)}",
-                "see `ktrace doctor` for what is missing",
-            )
+        raise KtraceError(
+            "bpf-load",
+            f"the kernel refused the probe: {os.strerror(-failed)}",
+            "see `ktrace doctor` for what is missing",
+        )
+
+    def _load(self, variant: Variant, ring_bytes: int) -> int:
+        """Load one variant; return 0 or the negative errno."""
+        self._object = self._open(variant.file)
+        self._set_ring(ring_bytes)
+        prefixes = PREFIXES[variant.method] if variant.method is not None else ()
+        wanted = {f"{prefix}_{one.name}" for prefix in prefixes for one in variant.inside}
+        for one in INSIDE:
+            for prefix in (prefix for both in PREFIXES.values() for prefix in both):
+                name = f"{prefix}_{one.name}"
+                if name not in wanted:
+                    self._leave_out(name)
+        failed: int = self._library.bpf_object__load(self._object)
+        return failed
+
+    def _leave_out(self, program: str) -> None:
+        found = self._library.bpf_object__find_program_by_name(self._object, program.encode())
+        self._library.bpf_program__set_autoload(found, False)
 
     def program(self, name: str) -> int:
         """Return the descriptor of a program."""
@@ -60,7 +115,8 @@ class LibbpfObject:
             self._library.bpf_object__close(self._object)
             self._object = None
 
-    def _open(self, path: Path) -> int | None:
+    def _open(self, name: str) -> int | None:
+        path = bpf_dir() / name
         if not path.is_file():
             raise KtraceError(
                 "no-object", f"{path.name} is not there", "build it with `make bpf`, or reinstall"
@@ -100,6 +156,7 @@ def _library() -> ctypes.CDLL:
         "bpf_object__find_map_by_name": (pointer, [pointer, ctypes.c_char_p]),
         "bpf_object__find_program_by_name": (pointer, [pointer, ctypes.c_char_p]),
         "bpf_map__set_max_entries": (ctypes.c_int, [pointer, ctypes.c_uint32]),
+        "bpf_program__set_autoload": (ctypes.c_int, [pointer, ctypes.c_bool]),
         "bpf_map__fd": (ctypes.c_int, [pointer]),
         "bpf_program__fd": (ctypes.c_int, [pointer]),
     }

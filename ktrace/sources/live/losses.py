@@ -11,10 +11,12 @@ FIRST = b"\0\0\0\0"
 
 class Losses(NamedTuple):
     """`ring`: records that found no room; `untracked`: calls that could not be followed;
-    `skipped`: runs that the kernel's recursion guard left out."""
+    `foreign`: calls of 32-bit programs; `skipped`: runs that the kernel's recursion guard left out.
+    """
 
     ring: int = 0
     untracked: int = 0
+    foreign: int = 0
     skipped: int = 0
 
     @property
@@ -30,8 +32,8 @@ class Counters:
         self._attached = attached
 
     def losses(self) -> Losses:
-        ring, untracked, _ = self._read()
-        return Losses(ring, untracked, self._attached.misses())
+        ring, untracked, _, foreign = self._read()
+        return Losses(ring, untracked, foreign, self._attached.misses())
 
     def stacks(self) -> int:
         """Return how many user stacks were taken."""

@@ -8,7 +8,7 @@ import msgspec
 
 from ktrace.events import FAMILIES, CloneDetail, Event, Family, FdNote, IntDetail, Kind, Phase
 from ktrace.sources.live import kernel, targets
-from ktrace.sources.live.attach import Attached, Loaded, attach
+from ktrace.sources.live.attach import Attached, Loaded, Method, attach
 from ktrace.sources.live.child import Child
 from ktrace.sources.live.decode import Decoder
 from ktrace.sources.live.drain import Drainer
@@ -16,6 +16,7 @@ from ktrace.sources.live.layout import CONFIG
 from ktrace.sources.live.losses import FIRST, Counters, Losses
 from ktrace.sources.live.ring import Ring
 from ktrace.sources.live.stacks import Stacks
+from ktrace.sources.live.targets import has_ring
 from ktrace.uapi import TCP_STATES
 
 IDLE_S = 0.1
@@ -66,8 +67,15 @@ class Session:
         self._ring = Ring(loaded.map("events"), ring_bytes)
         self._stacks = Stacks(loaded)
         offset = time.time_ns() - time.monotonic_ns()
-        self._decoder = Decoder(offset, self._stacks.frames)
+        inside = self._attached.method is not None
+        self._decoder = Decoder(offset, self._stacks.frames, inside=inside)
+        self._before += [_ring(tgid, inside) for tgid in sorted(self._alive) if has_ring(tgid)]
         self._drainer = Drainer(self._ring, lambda: self._stacks.keep_up(self._counters.stacks()))
+
+    @property
+    def method(self) -> Method | None:
+        """How the probe looks into the kernel's functions, None where it cannot."""
+        return None if self._attached is None else self._attached.method
 
     @property
     def covered(self) -> tuple[Family, ...]:
@@ -152,12 +160,12 @@ class Session:
 
     def _some(self, chunk: bytes) -> Iterator[Event]:
         self._tell_losses()
-        for event in self._decoder.events(chunk):
+        yield from self._decoder.decode(chunk)
+        for event in self._decoder.processes:
             if event.kind is Kind.CLONE:
                 self._born(event)
-            elif event.kind is Kind.EXIT and event.detail == IntDetail(1):
+            elif event.detail == IntDetail(1):
                 self._alive.discard(event.tgid or event.tid)
-            yield event
 
     def _born(self, event: Event) -> None:
         if isinstance(event.detail, CloneDetail) and not event.detail.thread and event.result:
@@ -201,6 +209,20 @@ class Session:
         if self.child is not None:
             self.child.abandon()
         self._loaded.close()
+
+
+def _ring(tgid: int, inside: bool) -> Event:
+    """What /proc says of a process that has an io_uring already."""
+    return Event(
+        kind=Kind.IO_URING,
+        phase=Phase.WHOLE,
+        tid=tgid,
+        call="io_uring_enter",
+        result=0,
+        detail=IntDetail(int(inside)),
+        tgid=tgid,
+        comm=targets.comm_of(tgid),
+    )
 
 
 def _existing(one: targets.Existing) -> Event:

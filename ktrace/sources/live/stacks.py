@@ -10,7 +10,7 @@ class Stacks:
     """Collects the copies as they come, while the process that made them still has its maps."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._fd = loaded.map("stacks") if loaded.walks else -1
+        self._fd = loaded.map("stacks")
         self._copies: list[bytes] = []
         self._maps: dict[int, Maps] = {}
 

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,20 +98,30 @@ def _address(text: str) -> str:
     return f"[{host}]:{number}" if host.version == 6 else f"{host}:{number}"
 
 
+def has_ring(tgid: int) -> bool:
+    """Tell whether a process has an io_uring."""
+    return any(target == "anon_inode:[io_uring]" for _, target in _descriptors(tgid))
+
+
 def _socket_inodes(tgid: int) -> dict[int, list[int]]:
     inodes: dict[int, list[int]] = {}
+    for fd, target in _descriptors(tgid):
+        if target.startswith("socket:["):
+            inodes.setdefault(int(target[8:-1]), []).append(fd)
+    return inodes
+
+
+def _descriptors(tgid: int) -> Iterator[tuple[int, str]]:
+    """Yield each open descriptor with what it stands for."""
     try:
         entries = list((PROC / str(tgid) / "fd").iterdir())
     except OSError:
-        return {}
+        return
     for entry in entries:
         try:
-            target = os.readlink(entry)
+            yield int(entry.name), os.readlink(entry)
         except OSError:
             continue
-        if target.startswith("socket:["):
-            inodes.setdefault(int(target[8:-1]), []).append(int(entry.name))
-    return inodes
 
 
 def _lines(path: Path) -> list[str]:
