@@ -435,18 +435,20 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 /* The addresses were told by connect() or accept(), or at the entry of the attempt. */
 INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 {
-	struct kt_sockinfo *info = p->sk ? socks_find(p->sk) : 0;
+	struct kt_sockinfo *info = 0;
 	int ulp = p->call == KT_ULP;
 	struct kt_sock s = {};
 	struct kt_record *r;
 
+	if (p->sk && ret == 0 && !(p->flags & AT_ONCE)) /* else there is nothing new to note */
+		info = socks_find(p->sk);
 	p->arg1 = ulp ? 0 : first_bytes(p);
 	if (!ulp)
 		kt_walk(p->fd, &s);
 	s.sk = p->sk;
 	if (ret == 0 && p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
 		kt_note_fastopen(p->fd);
-	if (info && ret == 0) {
+	if (info) {
 		if (ulp)
 			info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
 		if (p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
@@ -456,9 +458,11 @@ INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 			 bpf_ktime_get_ns());
 	if (!r)
 		return;
-	if (!ulp)
+	if (!ulp) {
 		sign(r);
-	put(r, &s);
+		put(r, &s);
+	}
+	r->sk = p->sk;
 	if (p->flags & AT_ONCE)
 		r->flags |= KT_F_TOLD_KNOWN | KT_F_TOLD;
 	r->fd = p->fd;

@@ -25,7 +25,7 @@ class LiveTable:
         self._lines = 0
         self._painted = 0.0
         self._start = self._before = time.monotonic()
-        self._events_before = self._connections_before = 0
+        self._events_before = self._connections_before = self._lost_before = 0
 
     def connection(self, connection: Connection) -> None:
         self._outcomes[connection.outcome] += 1
@@ -49,10 +49,11 @@ class LiveTable:
         total = self._outcomes.total()
         head = (
             f"{now - self._start:7.1f} s   {(events - self._events_before) / passed:,.0f} events/s"
-            f"   {(total - self._connections_before) / passed:,.0f} connections/s   lost {lost:,}"
+            f"   {(total - self._connections_before) / passed:,.0f} connections/s"
+            f"   lost {lost:,} ({(lost - self._lost_before) / passed:,.0f}/s)"
         )
         if passed >= 1:
-            self._before, self._events_before = now, events
+            self._before, self._events_before, self._lost_before = now, events, lost
             self._connections_before = total
         lines = [head, f"connections {total:,}: {_counts(self._outcomes)}"]
         if self._orderings:

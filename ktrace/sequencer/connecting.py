@@ -152,6 +152,7 @@ def _state(world: World, event: Event) -> None:
         # no connect() that the trace shows: one of io_uring, or of data sent with Fast Open
         begin_connect(world, tracked, event, None)
         tracked.limits.add("io_uring")
+        tracked.learn(event.note)
     before = tracked.state if tracked.observed else detail.old
     tracked.observed = True
     tracked.state = detail.new

@@ -146,9 +146,13 @@ def test_states_are_observed_and_margins_measured(act: Path, tmp_path: Path) -> 
     assert stuck.ordering == "unordered" and stuck.margin_us is None
 
 
-def test_an_early_attempt_names_the_code_that_made_it(act: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["libbpf", "bcc"])
+def test_an_early_attempt_names_the_code_that_made_it(
+    backend: str, act: Path, tmp_path: Path
+) -> None:
     # A process that is gone before anybody can look has no maps left: late-up takes its time.
-    _, done = _run(act, tmp_path, ["no-wait-full-queue", "late-up"])
+    names = ["no-wait-full-queue", "late-up"]
+    _, done = _run(act, tmp_path, names, "--backend", backend)
     early = [c for c in done.report.connections if c.ordering in ("raced", "unordered")]
     attempts = [c.ulp[0] for c in early]
     assert attempts and all(a.stack and any("ulp_named" in f for f in a.stack) for a in attempts)

@@ -12,13 +12,22 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from ktrace import uapi
-from ktrace.events import CloseRangeDetail, Detail, Event, IntDetail, Kind, Phase, StateDetail
+from ktrace.events import (
+    CloseRangeDetail,
+    Detail,
+    Event,
+    FdNote,
+    IntDetail,
+    Kind,
+    Phase,
+    StateDetail,
+)
 from ktrace.sources.live import layout
 from ktrace.sources.live.details import Maker, What, Where, fixed, maker, where
 from ktrace.sources.live.identity import Identities
 from ktrace.sources.live.layout import BY_NUMBER, FORMAT, WHAT
 
-SYN_RECV, ESTABLISHED = 3, 1
+ESTABLISHED, SYN_SENT, SYN_RECV, CLOSE = 1, 2, 3, 7
 BEGIN, END = 1, 2
 PHASES = (Phase.WHOLE, Phase.BEGIN, Phase.END)
 WITH_HEADER = struct.Struct("=8x" + FORMAT)  # the ring puts 8 bytes before each record
@@ -33,6 +42,15 @@ APART = (Kind.ACCEPT, Kind.CLONE, Kind.EXEC, Kind.EXIT, Kind.IO_URING, Kind.CLOS
 MOST_KEPT = 65536
 INODE = struct.Struct("=I").unpack_from  # of a place, at 2
 Stacks = Callable[[int, int], tuple[str, ...] | None]
+
+
+@lru_cache(512)
+def _change(old: int, new: int) -> StateDetail:
+    names = uapi.TCP_STATES
+    return StateDetail(names.get(old, "UNKNOWN"), names.get(new, "UNKNOWN"))
+
+
+CONNECTING = _change(CLOSE, SYN_SENT)
 
 
 class Row(NamedTuple):
@@ -109,7 +127,9 @@ class Decoder:
                 continue
             if kind is Kind.STATE:  # half of all events of a connection: its calls tell the rest
                 whose = identify(sk, INODE(place, 2)[0], kind, fd, detail)
-                add(_state_change(start + offset, detail, whose, tid, tgid, fd))
+                # by io_uring, maybe: then nothing else tells the peer
+                note = where(place).note if detail is CONNECTING else None
+                add(_state_change(start + offset, detail, whose, note, tid, tgid, fd))
                 continue
             at = places.get(place) or self._place(place)
             sock = identify(sk, at.inode, kind, fd, detail) if sk else None
@@ -156,7 +176,7 @@ class Decoder:
             if aux:
                 # it happened before accept() returned, but only now is it known whose it is
                 change = _change(SYN_RECV, ESTABLISHED)
-                events.append(_state_change(aux + self._offset, change, event.sock, 0, 0, -1))
+                events.append(_state_change(aux + self._offset, change, event.sock, None, 0, 0, -1))
         elif event.kind is Kind.IO_URING:
             events[-1] = replace(event, detail=self._ring)
         elif event.kind is Kind.CLOSE_RANGE:
@@ -211,31 +231,28 @@ class Decoder:
 
 
 def _state_change(
-    when: int, change: Detail | None, sock: int | None, tid: int, tgid: int, fd: int
+    when: int,
+    change: Detail | None,
+    sock: int | None,
+    note: FdNote | None,
+    tid: int,
+    tgid: int,
+    fd: int,
 ) -> Event:
-    if fd < 0:  # whatever thread it happened in, it is not the thread's doing
-        return Event(
-            *(Kind.STATE, Phase.WHOLE, 0, "state", None, None, None, when, when, 0, None, change),
-            sock=sock,
-        )
+    inside = fd >= 0  # a call on this descriptor; else the thread is whichever was running
     return Event(
-        kind=Kind.STATE,
-        phase=Phase.WHOLE,
-        tid=tid,
-        tgid=tgid,
-        fd=fd,
-        call="state",
+        Kind.STATE,
+        Phase.WHOLE,
+        tid if inside else 0,
+        "state",
+        fd if inside else None,
         start_ns=when,
         end_ns=when,
         detail=change,
+        note=note,
+        tgid=tgid if inside else None,
         sock=sock,
     )
-
-
-@lru_cache(512)
-def _change(old: int, new: int) -> StateDetail:
-    names = uapi.TCP_STATES
-    return StateDetail(names.get(old, "UNKNOWN"), names.get(new, "UNKNOWN"))
 
 
 @lru_cache(512)

@@ -1,0 +1,84 @@
+"""Calls that come by another door: io_uring, and 32-bit programs.  Seen, or said not to be."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ktrace.events import FAMILIES
+from ktrace.sources.live import attach, backends
+from tests.live.capturing import Captured, capture
+from tests.live.conftest import HERE, need
+
+pytestmark = pytest.mark.live
+
+ROUNDS = 3
+FOREIGN_ROUNDS = 7  # of foreign.c, with three calls in each that concern a connection
+BACKENDS = tuple(backends.LOADERS)
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that calls through io_uring."""
+    program = tmp_path_factory.mktemp("ring") / "ring"
+    flags = ["-O1", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["gcc", *flags, "-o", program, HERE / "ring.c"], check=True)
+    done = subprocess.run([program, "all", "1"], capture_output=True, text=True, check=False)
+    need(None if done.returncode == 0 else f"no io_uring here: {done.stderr.strip()}")
+    return program
+
+
+def _run(ring: Path, folder: Path, script: str, backend: str) -> Captured:
+    command = [str(ring), script, str(ROUNDS)]
+    done = capture(folder, ["--backend", backend], command)
+    assert done.status == 0, done.ktrace_said
+    assert done.report.trace.covered == tuple(FAMILIES)
+    return done
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_calls_of_a_program_with_a_ring_are_seen_once(
+    ring: Path, tmp_path: Path, backend: str
+) -> None:
+    done = _run(ring, tmp_path, "calls", backend)
+    clients = [c for c in done.report.connections if c.role == "client"]
+    assert [(c.ordering, len(c.ulp)) for c in clients] == [("safe", 1)] * ROUNDS
+    assert any("the program uses io_uring" in warning for warning in done.report.trace.warnings)
+
+
+def test_what_goes_through_the_ring_is_seen_or_said_not_to_be(ring: Path, tmp_path: Path) -> None:
+    done = _run(ring, tmp_path, "early", "libbpf")
+    clients = [c for c in done.report.connections if c.role == "client"]
+    blind = [warning for warning in done.report.trace.warnings if backends.BLIND in warning]
+    if blind:
+        assert not attach.ways_in(), "the probe could have looked inside"
+        # The kernel's own state changes tell of the connects; of the ULP nothing does.
+        assert [c.outcome for c in clients] == ["unknown"] * (ROUNDS + 1)
+        assert all(c.ordering is None for c in clients)
+    else:
+        tried = [c for c in clients if c.ulp]
+        assert len(tried) == ROUNDS
+        assert {(c.ulp[0].state, c.ulp[0].basis) for c in tried} == {("SYN_SENT", "observed")}
+    assert all(c.peer is not None for c in clients)
+
+
+def test_a_connect_through_the_ring_never_makes_an_attempt_safe(ring: Path, tmp_path: Path) -> None:
+    """The answer lies in shared memory: whether the program looked is not to be seen."""
+    done = _run(ring, tmp_path, "connect", "libbpf")
+    tried = [c for c in done.report.connections if c.ulp]
+    assert [(c.role, c.ordering) for c in tried] == [("client", "unknown")] * ROUNDS
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_calls_of_a_32_bit_program_are_counted_as_lost(tmp_path: Path, backend: str) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("the program is written for x86")
+    program = tmp_path / "foreign"
+    flags = ["-m32", "-O1", "-nostdlib", "-static", "-ffreestanding", "-fno-pic", "-no-pie"]
+    subprocess.run(["gcc", *flags, "-o", program, HERE / "foreign.c"], check=True)
+    done = capture(tmp_path, ["--backend", backend], [str(program)])
+    assert done.report.trace.lost_events == 3 * FOREIGN_ROUNDS
+    assert not done.report.connections
+    assert any("32-bit" in warning for warning in done.report.trace.warnings)
+    assert "KT901" in {finding.code for finding in done.report.findings}
