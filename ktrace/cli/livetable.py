@@ -11,7 +11,8 @@ from ktrace.findings import Connection
 
 REPAINT_S = 0.25
 LATEST = 8
-COLUMNS = "{id:<8} {role:<9} {peer:<28} {outcome:<14} {ordering:<12} {margin:>12}"
+# 79 columns, unless a peer has a long IPv6 address
+COLUMNS = "{id:<8} {role:<8} {peer:<22} {outcome:<13} {ordering:<11} {margin:>12}"
 
 
 class LiveTable:
@@ -72,15 +73,13 @@ class LiveTable:
 def row(connection: Connection) -> str:
     """Return one connection as one line."""
     margin = "" if connection.margin_us is None else f"{connection.margin_us:,.0f} us"
-    return one_line(
-        COLUMNS.format(
-            id=connection.id,
-            role=connection.role,
-            peer=connection.peer or "-",
-            outcome=connection.outcome,
-            ordering=connection.ordering or "-",
-            margin=margin,
-        )
+    return COLUMNS.format(
+        id=connection.id,
+        role=connection.role,
+        peer=one_line(connection.peer or "-"),
+        outcome=connection.outcome,
+        ordering=connection.ordering or "-",
+        margin=margin,
     )
 
 

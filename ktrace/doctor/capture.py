@@ -2,6 +2,7 @@
 
 import ctypes
 import ctypes.util
+import os
 import platform
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from ktrace.doctor.check import Check, guarded
 from ktrace.doctor.kernel import config, version
+from ktrace.sources.live import kernel
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21}
 CAPABILITIES |= {"CAP_PERFMON": 38, "CAP_BPF": 39}
@@ -69,14 +71,14 @@ def _tracefs() -> Check:
 
 
 def _function_hooks() -> Check:
-    known = config()
     name = "kprobes and fentry"
-    kprobes = known.get("CONFIG_KPROBES") == "y"
-    direct = known.get("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS") == "y"
-    if not known:
-        return Check("live capture", name, "unknown", "this host does not show its configuration")
-    found = f"kprobes {'yes' if kprobes else 'no'}, direct calls {'yes' if direct else 'no'}"
-    if kprobes:
+    kprobes = kernel.KPROBES.is_dir()
+    if os.geteuid() != 0:
+        found = f"kprobes {'yes' if kprobes else 'no'}, fentry not known"
+        return Check("live capture", name, "unknown", found, "run ktrace doctor as root")
+    fentry = kernel.takes_fentry()
+    found = f"fentry {'yes' if fentry else 'refused'}, kprobes {'yes' if kprobes else 'no'}"
+    if fentry or kprobes:
         return Check("live capture", name, "ok", found)
     todo = "nothing: the syscall tracepoints do; calls made through io_uring are not seen"
     return Check("live capture", name, "missing", found, todo)

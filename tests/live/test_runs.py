@@ -258,3 +258,26 @@ def test_privileges_are_dropped_once_attached(tmp_path: Path) -> None:
         assert not left >> 21 & 1, "CAP_SYS_ADMIN is not needed any more"
         assert int(fields["CapBnd"], 16) & ~left == 0
         assert fields["NoNewPrivs"] == "1"
+
+
+def test_without_privilege_it_says_which_is_missing() -> None:
+    words = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all"]
+    line = [*words, *KTRACE, "live", "--pid", "1"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ktrace: live capture needs CAP_BPF and CAP_PERFMON\nhelp: ")
+
+
+@pytest.mark.parametrize("backend", ["libbpf", "auto"])
+def test_without_btf_the_other_loader_does_or_the_reason_is_told(backend: str) -> None:
+    """BTF is hidden in a mount namespace of its own."""
+    hidden = 'mount -t tmpfs tmpfs /sys/kernel/btf && exec "$@"'
+    words = ["unshare", "-m", "sh", "-c", hidden, "sh", *KTRACE]
+    line = [*words, "live", "--backend", backend, "--", "true"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if backend == "libbpf":
+        assert done.returncode == 2
+        assert done.stderr.startswith("ktrace: this kernel does not describe its types")
+    else:
+        assert done.returncode == 0
+        assert done.stderr.startswith("ktrace: capturing with bcc (not libbpf: this kernel does")

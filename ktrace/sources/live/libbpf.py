@@ -3,6 +3,7 @@
 import ctypes
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from ktrace.errors import KtraceError
@@ -21,6 +22,7 @@ from ktrace.sources.live.attach import (
 from ktrace.sources.live.kernel import architecture, release
 
 LIBRARY = "libbpf.so.1"
+BTF = Path("/sys/kernel/btf/vmlinux")
 CASTS_SINCE = (6, 2)  # a pointer of any origin can be given its type
 
 
@@ -78,6 +80,12 @@ class LibbpfObject:
                 self.method, self.inside = variant.method, variant.inside
                 return
             self.close()
+        if not BTF.exists():
+            raise KtraceError(
+                "no-btf",
+                f"this kernel does not describe its types ({BTF})",
+                "use --backend bcc, or a kernel built with CONFIG_DEBUG_INFO_BTF",
+            )
         raise KtraceError(
             "bpf-load",
             f"the kernel refused the probe: {os.strerror(-failed)}",
