@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from ktrace.errors import KtraceError
+
 Status = Literal["ok", "missing", "unknown"]
 
 
@@ -22,6 +24,6 @@ def guarded(look: Callable[[], Check], area: Literal["kTLS", "live capture", "re
     """Run one look; what this host forbids or lacks is an answer too."""
     try:
         return look()
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, UnicodeDecodeError, KtraceError) as error:
         name = look.__name__.strip("_").replace("_", " ")
         return Check(area, name, "unknown", f"could not look: {error}", "run ktrace doctor as root")

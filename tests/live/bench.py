@@ -20,6 +20,7 @@ from pathlib import Path
 from ktrace import recording
 from ktrace.sources.live import backends, kernel
 from ktrace.sources.live.attach import Loaded, attach
+from ktrace.sources.live.decode import Decoder
 from ktrace.sources.live.layout import CONFIG
 from ktrace.sources.live.losses import FIRST
 from ktrace.sources.live.ring import STRIDE, Ring
@@ -86,6 +87,20 @@ def bpftrace(program: str) -> Iterator[None]:
             run.terminate()
 
 
+@contextlib.contextmanager
+def floor() -> Iterator[None]:
+    """Hang programs that do nothing where the probe hangs: what the kernel takes for that."""
+    kind = kernel.PROG_TYPE_RAW_TRACEPOINT
+    programs = [kernel.load_nothing(kind) for _ in range(2)]
+    points = ("sys_exit", "sys_enter")
+    held = [kernel.attach_raw_tracepoint(p, at) for p, at in zip(programs, points, strict=True)]
+    try:
+        yield
+    finally:
+        for fd in (*held, *programs):
+            os.close(fd)
+
+
 def median(times: int, measure: Callable[[], int]) -> float:
     return statistics.median(measure() for _ in range(times))
 
@@ -93,24 +108,28 @@ def median(times: int, measure: Callable[[], int]) -> float:
 def slowdown(load: Path, runs: int) -> None:
     """1,000 connections with 20 round trips each: time against the same without tracing.
 
-    The best of several runs, and the untraced ones right before the traced: other work on the
-    machine only ever adds.
+    Medians.  The untraced runs come right before the traced ones and right after them, since other
+    work on the machine comes and goes.
     """
     line = [str(load), "connect", "1000", "20"]
-    print("\nconnect load, 1000 x 20 round trips      slowdown   untraced")
+    print("\nconnect load, 1000 x 20 round trips       slowdown  untraced    traced   (medians)")
 
     def row(name: str, tracer: contextlib.AbstractContextManager[None], traced: list[str]) -> None:
-        base = min(nanoseconds(line) for _ in range(runs))
+        bare = [nanoseconds(line) for _ in range(runs)]
         with tracer:
-            took = min(nanoseconds(traced) for _ in range(runs))
-        print(f"  {name:<38} {took / base:8.2f} {base / 1e6:7.0f} ms", flush=True)
+            took = median(runs, lambda: nanoseconds(traced))
+        base = statistics.median(bare + [nanoseconds(line) for _ in range(runs)])
+        shown = f"{took / base:8.2f} {base / 1e6:7.0f} ms {took / 1e6:7.0f} ms"
+        print(f"  {name:<40} {shown}", flush=True)
 
+    nothing = contextlib.nullcontext
+    row("nothing (the noise of this machine)", nothing(), line)
+    row("programs that do nothing (the floor)", floor(), line)
     for backend in backends.LOADERS:
         row(f"ktrace live ({backend})", live(backend, "--comm", load.name), line)
     row("ktrace live, of another process", live("libbpf", "--comm", "nobody"), line)
     if shutil.which("bpftrace"):
         row("bpftrace, empty probes", bpftrace(SAME), line)
-    nothing = contextlib.nullcontext
     row("strace as record runs it", nothing(), [*RECORD, "--seccomp-bpf", "-o", "/dev/null", *line])
     row("strace -f -yy", nothing(), [*YY, "-o", "/dev/null", *line])
 
@@ -124,25 +143,26 @@ def calls(load: Path, runs: int) -> None:
         # CPU time: what else runs on the machine does not count
         return median(runs, lambda: nanoseconds(line, "cpu")) / count
 
-    base = {kind: per_call(kind) for kind in ("options", "nodelay")}
-    print("\nsetsockopt, ns of CPU a call   TCP_ULP  TCP_NODELAY")
+    print("\nsetsockopt, ns of CPU a call (medians), and more than untraced")
+    print(f"  {'':<36}{'TCP_ULP':>16}{'TCP_NODELAY':>16}")
 
-    def row(name: str, ulp: float | None, nodelay: float) -> None:
-        shown = "" if ulp is None else f"{ulp:8.0f}"
-        print(f"  {name:<28}{shown:>8}     {nodelay:8.0f}", flush=True)
+    def row(name: str, tracer: contextlib.AbstractContextManager[None]) -> None:
+        before = {kind: per_call(kind) for kind in ("options", "nodelay")}
+        with tracer:
+            during = {kind: per_call(kind) for kind in ("options", "nodelay")}
+        told = [f"{during[kind]:7.0f} {during[kind] - before[kind]:+8.0f}" for kind in during]
+        print(f"  {name:<36}" + "".join(told), flush=True)
 
-    row("untraced", base["options"], base["nodelay"])
+    row("untraced (the noise)", contextlib.nullcontext())
+    row("programs that do nothing (the floor)", floor())
     for backend in backends.LOADERS:
-        with live(backend, "--comm", load.name, "--ring-size", "64"):
-            row(f"traced ({backend})", per_call("options"), per_call("nodelay"))
-        with live(backend, "--comm", "nobody"):
-            row(f"not traced ({backend})", per_call("options"), per_call("nodelay"))
+        row(f"recorded ({backend})", live(backend, "--comm", load.name, "--ring-size", "64"))
+        row(f"of another process ({backend})", live(backend, "--comm", "nobody"))
     if shutil.which("bpftrace"):
-        with bpftrace(EMPTY):
-            row("bpftrace, empty probe", per_call("options"), per_call("nodelay"))
+        row("bpftrace, empty probe", bpftrace(EMPTY))
     strace = [*RECORD, "--seccomp-bpf", "-o", "/dev/null"]
-    row("strace as record runs it", None, per_call("nodelay", 5000, strace))
-    row("untraced, again", per_call("options"), per_call("nodelay"))
+    slow = per_call("nodelay", 5000, strace)
+    print(f"  {'strace as record runs it':<36}{'':16}{slow:7.0f}", flush=True)
 
 
 def starts() -> None:
@@ -181,25 +201,35 @@ def drained(load: Path) -> None:
         lost = session.losses.total
         rate = f"{events / took:,.0f} a second"
         print(f"  {backend:<8} {events:,} events, {lost:,} lost; decoded {rate}")
-    print(f"  taken out of a full ring: {drain_rate(load):,.0f} a second")
+    for kind, count in (("sockets", 250_000), ("connect", 20_000)):
+        emptied, decoded = rates(load, kind, count)
+        print(f"  {kind}: taken out of a full ring {emptied:,.0f}, decoded {decoded:,.0f} a second")
 
 
-def drain_rate(load: Path) -> float:
-    """Fill a ring while nobody looks, then time how fast it is emptied."""
+def rates(load: Path, kind: str, events: int) -> tuple[float, float]:
+    """Fill a ring while nobody looks; return how fast it is emptied and how fast decoded.
+
+    The first by the clock, the second of CPU time.
+    """
     size = 64
     loaded = _loaded("libbpf", size)
     config = CONFIG.pack(load.name.encode(), 0, 0, 1)
     kernel.map_update(loaded.map("config"), FIRST, config)
     attached = attach(loaded)
-    subprocess.run([str(load), "sockets", "250000"], stdout=subprocess.DEVNULL, check=True)
+    line = [str(load), kind, str(events), "1"]
+    subprocess.run(line, stdout=subprocess.DEVNULL, check=True)
     attached.close()
     ring = Ring(loaded.map("events"), size << 20)
     began = time.monotonic()
-    count = len(ring.drain()) // STRIDE
-    took = time.monotonic() - began
+    records = ring.drain()
+    emptied = len(records) // STRIDE / (time.monotonic() - began)
     ring.close()
     loaded.close()
-    return count / took
+    decoder, step, decoded = Decoder(0), 4096 * STRIDE, 0
+    cpu = time.process_time()
+    for start in range(0, len(records), step):
+        decoded += len(decoder.decode(records[start : start + step]))
+    return emptied, decoded / (time.process_time() - cpu)
 
 
 def _loaded(backend: str, megabytes: int) -> Loaded:

@@ -110,7 +110,7 @@ FOREIGN = {"x86_64": (102, 359, 362, 366), "aarch64": (102, 281, 283, 294)}
 
 MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PROG_GET_NEXT_ID, OBJ_INFO = 1, 2, 5, 11, 15
 RAW_TRACEPOINT_OPEN = 17
-PROG_TYPE_TRACING, TRACE_FENTRY = 26, 24
+PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING, TRACE_FENTRY = 17, 26, 24
 RETURN_ZERO = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
 PROG_INFO_SIZE, PROG_INFO_MISSES = 232, 208  # struct bpf_prog_info, .recursion_misses
 
@@ -191,18 +191,20 @@ def next_program(after: int) -> int:
     return following
 
 
+def load_nothing(kind: int, attach: int = 0, target: int = 0) -> int:
+    """Load a program that does nothing, as one of a kind, and return its descriptor."""
+    code, licence = ctypes.create_string_buffer(RETURN_ZERO), ctypes.create_string_buffer(b"GPL")
+    head = struct.pack("=IIQQ", kind, 2, ctypes.addressof(code), ctypes.addressof(licence))
+    return bpf(PROG_LOAD, head + struct.pack("=IIQII16xII36xII", *(0,) * 6, attach, target, 0))
+
+
 def takes_fentry() -> bool:
     """Tell whether the kernel lets programs hang on its functions; some builds refuse them all.
 
     Asked with a program that hangs on nothing: where it is refused for that, others are welcome.
     """
-    code, licence = ctypes.create_string_buffer(RETURN_ZERO), ctypes.create_string_buffer(b"GPL")
-    head = struct.pack(
-        "=IIQQ", PROG_TYPE_TRACING, 2, ctypes.addressof(code), ctypes.addressof(licence)
-    )
-    attributes = head + struct.pack("=IIQII16xII36xII", 0, 0, 0, 0, 0, 0, TRACE_FENTRY, 1, 0)
     try:
-        os.close(bpf(PROG_LOAD, attributes))
+        os.close(load_nothing(PROG_TYPE_TRACING, TRACE_FENTRY, 1))
     except OSError as error:
         return error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTSUP)
     return True
