@@ -444,12 +444,13 @@ INLINE void kt_note_base(__u64 sk, struct kt_sockinfo *info)
 
 INLINE int kt_moved_data(const struct kt_sock *s, const struct kt_sockinfo *info)
 {
+	__u64 sk = s->sk; /* apart: what GET is given is relocated too */
 	__u32 fin = s->state != TCP_ESTABLISHED_ && s->state != TCP_CLOSE_WAIT_;
 
 	if (s->mptcp || s->state == TCP_SYN_SENT_ || !(info->flags & S_BASE))
 		return 0;
-	return GET(struct tcp_sock, s->sk, write_seq) - info->written > fin ||
-	       GET(struct tcp_sock, s->sk, copied_seq) != info->copied;
+	return GET(struct tcp_sock, sk, write_seq) - info->written > fin ||
+	       GET(struct tcp_sock, sk, copied_seq) != info->copied;
 }
 
 /* Copy registers and the top of the user stack; the unwinding is done after the fact. */

@@ -11,7 +11,8 @@ import msgspec
 
 from ktrace.findings import Report
 
-KTRACE = (sys.executable, "-c", "import sys; from ktrace.cli import main; sys.exit(main())")
+MAIN = "import sys; from ktrace.cli import main; sys.exit(main())"
+KTRACE = (sys.executable, "-c", MAIN)
 LIMIT_S = 120
 
 
@@ -29,13 +30,18 @@ def ktrace(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def capture(folder: Path, options: Sequence[str], command: Sequence[str]) -> Captured:
-    """Capture a command; what it prints goes to a file of its own."""
+def capture(
+    folder: Path, options: Sequence[str], command: Sequence[str], before: str = ""
+) -> Captured:
+    """Capture a command; what it prints goes to a file of its own.
+
+    `before` is Python to run in ktrace's process first.
+    """
     target, said = folder / "report.json", folder / "said"
     quiet = ["/bin/sh", "-c", 'exec "$0" "$@" >"$SAID"', *command]
     words = ["live", "--format", "json", "--json", str(target), *options, "--", *quiet]
     done = subprocess.run(
-        [*KTRACE, *words],
+        [sys.executable, "-c", f"{before}\n{MAIN}", *words],
         env={**os.environ, "SAID": str(said)},
         capture_output=True,
         text=True,

@@ -40,8 +40,10 @@ def _names(act: Path) -> list[str]:
     return [name for name, needs in runner.scripts(act).items() if "attach" not in needs]
 
 
-def _run(act: Path, folder: Path, names: list[str], *options: str) -> tuple[runner.Run, Captured]:
-    done = capture(folder, options, [str(act), str(folder / "account"), *names])
+def _run(
+    act: Path, folder: Path, names: list[str], *options: str, before: str = ""
+) -> tuple[runner.Run, Captured]:
+    done = capture(folder, options, [str(act), str(folder / "account"), *names], before)
     assert done.status == 0, done.ktrace_said
     return runner.Run((), *runner.read_account(done.program_said.encode())), done
 
@@ -90,6 +92,13 @@ def test_every_script_gives_what_its_account_says(act: Path, tmp_path: Path) -> 
     assert not (difference := _compare(run, done.report)), difference
     assert done.report.trace.lost_events == 0
     assert done.ktrace_said.startswith("ktrace: capturing with libbpf")
+
+
+def test_the_object_for_older_kernels_gives_the_same(act: Path, tmp_path: Path) -> None:
+    older = "from ktrace.sources.live import libbpf; libbpf.CASTS_SINCE = (99, 0)"
+    run, done = _run(act, tmp_path, _names(act), "--backend", "libbpf", before=older)
+    assert not (difference := _compare(run, done.report)), difference
+    assert done.report.trace.lost_events == 0
 
 
 def test_bcc_gives_the_same_but_for_what_it_says(act: Path, tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from msgspec.structs import replace
 
 from ktrace import uapi
 from ktrace.events import (
+    BEGIN,
+    END,
+    WHOLE,
     CloseRangeDetail,
     Detail,
     Event,
@@ -28,8 +31,8 @@ from ktrace.sources.live.identity import Identities
 from ktrace.sources.live.layout import BY_NUMBER, FORMAT, WHAT
 
 ESTABLISHED, SYN_SENT, SYN_RECV, CLOSE = 1, 2, 3, 7
-BEGIN, END = 1, 2
-PHASES = (Phase.WHOLE, Phase.BEGIN, Phase.END)
+PHASES = (WHOLE, BEGIN, END)
+STATE = Kind.STATE  # found once: Python 3.11 takes long to find a member of an Enum
 WITH_HEADER = struct.Struct("=8x" + FORMAT)  # the ring puts 8 bytes before each record
 RESTARTED = {  # by the kernel, since a signal came
     512: "ERESTARTSYS",
@@ -62,7 +65,7 @@ class Row(NamedTuple):
 
     kind: Kind | None
     call: str = ""
-    phase: Phase = Phase.WHOLE
+    phase: Phase = WHOLE
     state: str | None = None
     told: bool | None = None
     detail: Detail | None = None
@@ -77,7 +80,7 @@ def row_of(raw: bytes) -> Row:
     call = BY_NUMBER.get(number)
     if call is None:
         return Row(None)
-    kind, what = call.kind, What(arg0, arg1, flags, phase == BEGIN)
+    kind, what = call.kind, What(arg0, arg1, flags, PHASES[phase] is BEGIN)
     return Row(
         kind,
         call.name,
@@ -87,7 +90,8 @@ def row_of(raw: bytes) -> Row:
         _change(arg0, arg1) if kind is Kind.STATE else fixed(kind, what),
         maker(kind, what),
         kind in OPENING,
-        kind in APART or (kind is Kind.ULP and (phase == END or bool(flags & layout.STACK))),
+        kind in APART
+        or (kind is Kind.ULP and (PHASES[phase] is END or bool(flags & layout.STACK))),
     )
 
 
@@ -96,13 +100,15 @@ class Decoder:
 
     `offset_ns` turns the probe's clock (monotonic) into the epoch; `stacks` names the frames of a
     recorded user stack by (tgid, slot); `inside` says that calls through io_uring are seen.  After
-    `decode()`, `processes` holds those of its events that begin or end threads.
+    `decode()`, `processes` holds those of its events that begin or end threads.  `rings` says that
+    some process has an io_uring.
     """
 
     def __init__(
         self, offset_ns: int, stacks: Stacks | None = None, *, inside: bool = False
     ) -> None:
         self.processes: list[Event] = []
+        self.rings = False
         self._ring = IntDetail(int(inside))
         self._offset = offset_ns
         self._stacks = stacks
@@ -125,10 +131,10 @@ class Decoder:
             kind, call, phase, state, told, detail, make, opens, apart = row
             if kind is None:
                 continue
-            if kind is Kind.STATE:  # half of all events of a connection: its calls tell the rest
+            if kind is STATE:  # half of all events of a connection: its calls tell the rest
                 whose = identify(sk, INODE(place, 2)[0], kind, fd, detail)
                 # by io_uring, maybe: then nothing else tells the peer
-                note = where(place).note if detail is CONNECTING else None
+                note = where(place).note if self.rings and detail is CONNECTING else None
                 add(_state_change(start + offset, detail, whose, note, tid, tgid, fd))
                 continue
             at = places.get(place) or self._place(place)
@@ -145,7 +151,7 @@ class Decoder:
                     tid,
                     call,
                     fd if fd >= 0 else None,
-                    None if phase is Phase.BEGIN else result,
+                    None if phase is BEGIN else result,
                     errno,
                     start + offset,
                     end + offset if end else None,
@@ -178,6 +184,7 @@ class Decoder:
                 change = _change(SYN_RECV, ESTABLISHED)
                 events.append(_state_change(aux + self._offset, change, event.sock, None, 0, 0, -1))
         elif event.kind is Kind.IO_URING:
+            self.rings = True
             events[-1] = replace(event, detail=self._ring)
         elif event.kind is Kind.CLOSE_RANGE:
             detail = CloseRangeDetail(arg0, arg1, bool(aux & 4), bool(aux & 2))
@@ -220,12 +227,12 @@ class Decoder:
 
     def _stack(self, event: Event, flags: int, slot: int) -> tuple[str, ...] | None:
         """Name the stack taken at the entry; the exit's event tells it again."""
-        if event.phase is Phase.END:
+        if event.phase is END:
             return self._named.pop(event.tid, None)
         if self._stacks is None or event.tgid is None:
             return None
         frames = self._stacks(event.tgid, slot)
-        if frames is not None and event.phase is Phase.BEGIN:
+        if frames is not None and event.phase is BEGIN:
             self._named[event.tid] = frames
         return frames
 
@@ -241,8 +248,8 @@ def _state_change(
 ) -> Event:
     inside = fd >= 0  # a call on this descriptor; else the thread is whichever was running
     return Event(
-        Kind.STATE,
-        Phase.WHOLE,
+        STATE,
+        WHOLE,
         tid if inside else 0,
         "state",
         fd if inside else None,

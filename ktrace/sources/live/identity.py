@@ -2,6 +2,8 @@
 
 from ktrace.events import Detail, Kind, StateDetail
 
+SOCKET, ACCEPT = Kind.SOCKET, Kind.ACCEPT  # found once, since it is looked at for every record
+
 
 class Identities:
     """Gives each socket of the kernel a number of its own: its address and a generation.
@@ -16,7 +18,7 @@ class Identities:
     def of(self, sk: int, inode: int, kind: Kind, fd: int, detail: Detail | None) -> int:
         """Return the number of the socket at an address, which a record is about."""
         known = self._at.get(sk)
-        if known is not None and kind is not Kind.SOCKET and kind is not Kind.ACCEPT:
+        if known is not None and kind is not SOCKET and kind is not ACCEPT:
             number, before = known
             if inode and before:
                 replaced = inode != before

@@ -69,7 +69,9 @@ class Session:
         offset = time.time_ns() - time.monotonic_ns()
         inside = self._attached.method is not None
         self._decoder = Decoder(offset, self._stacks.frames, inside=inside)
-        self._before += [_ring(tgid, inside) for tgid in sorted(self._alive) if has_ring(tgid)]
+        rings = [_ring(tgid, inside) for tgid in sorted(self._alive) if has_ring(tgid)]
+        self._decoder.rings = bool(rings)
+        self._before += rings
         self._drainer = Drainer(self._ring, lambda: self._stacks.keep_up(self._counters.stacks()))
 
     @property
