@@ -45,14 +45,14 @@ def build(folder: Path) -> Path:
     return program
 
 
-def nanoseconds(line: list[str], of: str = "ns") -> int:
-    """Run a load, traced or not, and return the time it took: by the clock, or of "cpu"."""
+def both(line: list[str]) -> tuple[int, int]:
+    """Run a load, traced or not, and return the nanoseconds it took, by the clock and of CPU."""
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     told = [text for text in done.stdout.splitlines() if " ns " in text]
     if not told:
         raise SystemExit(f"{line[:3]} did not run the load: {done.stderr[-300:]}")
     words = told[0].split()
-    return int(words[words.index(of) + 1])
+    return int(words[words.index("ns") + 1]), int(words[words.index("cpu") + 1])
 
 
 @contextlib.contextmanager
@@ -101,26 +101,29 @@ def floor() -> Iterator[None]:
             os.close(fd)
 
 
-def median(times: int, measure: Callable[[], int]) -> float:
-    return statistics.median(measure() for _ in range(times))
-
-
 def slowdown(load: Path, runs: int) -> None:
     """1,000 connections with 20 round trips each: time against the same without tracing.
 
-    Medians.  The untraced runs come right before the traced ones and right after them, since other
-    work on the machine comes and goes.
+    Medians, by the clock and of the program's own CPU time, which other work on the machine does
+    not change much.  The untraced runs come right before the traced ones and right after them.
     """
     line = [str(load), "connect", "1000", "20"]
-    print("\nconnect load, 1000 x 20 round trips       slowdown  untraced    traced   (medians)")
+    print("\nconnect load, 1000 x 20 round trips (medians)   clock  untraced     CPU  untraced")
+
+    def took(line: list[str]) -> list[tuple[int, int]]:
+        return [both(line) for _ in range(runs)]
 
     def row(name: str, tracer: contextlib.AbstractContextManager[None], traced: list[str]) -> None:
-        bare = [nanoseconds(line) for _ in range(runs)]
+        bare = took(line)
         with tracer:
-            took = median(runs, lambda: nanoseconds(traced))
-        base = statistics.median(bare + [nanoseconds(line) for _ in range(runs)])
-        shown = f"{took / base:8.2f} {base / 1e6:7.0f} ms {took / 1e6:7.0f} ms"
-        print(f"  {name:<40} {shown}", flush=True)
+            during = took(traced)
+        bare += took(line)
+        told = []
+        for which in (0, 1):
+            base = statistics.median(pair[which] for pair in bare)
+            ratio = statistics.median(pair[which] for pair in during) / base
+            told.append(f"{ratio:7.2f} {base / 1e6:6.0f} ms")
+        print(f"  {name:<44}{' '.join(told)}", flush=True)
 
     nothing = contextlib.nullcontext
     row("nothing (the noise of this machine)", nothing(), line)
@@ -141,7 +144,7 @@ def calls(load: Path, runs: int) -> None:
     def per_call(kind: str, count: int = count, before: list[str] | None = None) -> float:
         line = [*(before or []), str(load), kind, str(count)]
         # CPU time: what else runs on the machine does not count
-        return median(runs, lambda: nanoseconds(line, "cpu")) / count
+        return statistics.median(both(line)[1] for _ in range(runs)) / count
 
     print("\nsetsockopt, ns of CPU a call (medians), and more than untraced")
     print(f"  {'':<36}{'TCP_ULP':>16}{'TCP_NODELAY':>16}")
@@ -239,6 +242,7 @@ def _loaded(backend: str, megabytes: int) -> Loaded:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", choices=["starts", "drained", "calls", "slowdown"])
     parser.add_argument("--start", choices=list(backends.LOADERS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.start:
@@ -247,10 +251,15 @@ def main() -> None:
     kernel.architecture()
     with tempfile.TemporaryDirectory() as folder:
         load = build(Path(folder))
-        starts()
-        drained(load)
-        calls(load, options.runs)
-        slowdown(load, options.runs)
+        parts: dict[str, Callable[[], None]] = {
+            "starts": starts,
+            "drained": lambda: drained(load),
+            "calls": lambda: calls(load, options.runs),
+            "slowdown": lambda: slowdown(load, options.runs),
+        }
+        for name, part in parts.items():
+            if options.only in (None, name):
+                part()
 
 
 if __name__ == "__main__":
