@@ -11,9 +11,9 @@ from ktrace.events import (
     Endpoint,
     Event,
     FdNote,
-    IntDetail,
     Kind,
     Phase,
+    RingDetail,
     SocketDetail,
     StateDetail,
     UlpDetail,
@@ -63,7 +63,7 @@ def opened(at: int = 1000) -> Event:
 
 
 def ring(inside: bool) -> Event:
-    detail = IntDetail(int(inside))
+    detail = RingDetail(inside)
     return call(Kind.IO_URING, 500, "io_uring_enter", result=0, detail=detail, sock=None)
 
 

@@ -20,9 +20,9 @@ from ktrace.events import (
     Detail,
     Event,
     FdNote,
-    IntDetail,
     Kind,
     Phase,
+    RingDetail,
     StateDetail,
 )
 from ktrace.sources.live import layout
@@ -109,7 +109,7 @@ class Decoder:
     ) -> None:
         self.processes: list[Event] = []
         self.rings = False
-        self._ring = IntDetail(int(inside))
+        self._ring = RingDetail(inside)
         self._offset = offset_ns
         self._stacks = stacks
         self._identities = Identities()

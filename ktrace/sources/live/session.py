@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from ktrace.events import FAMILIES, CloneDetail, Event, Family, FdNote, IntDetail, Kind, Phase
+from ktrace.events import (
+    FAMILIES,
+    CloneDetail,
+    Event,
+    Family,
+    FdNote,
+    IntDetail,
+    Kind,
+    Phase,
+    RingDetail,
+)
 from ktrace.sources.live import kernel, targets
 from ktrace.sources.live.attach import Attached, Loaded, Method, attach
 from ktrace.sources.live.child import Child
@@ -221,7 +231,7 @@ def _ring(tgid: int, inside: bool) -> Event:
         tid=tgid,
         call="io_uring_enter",
         result=0,
-        detail=IntDetail(int(inside)),
+        detail=RingDetail(inside),
         tgid=tgid,
         comm=targets.comm_of(tgid),
     )
