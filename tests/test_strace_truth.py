@@ -190,6 +190,7 @@ DAMAGE: dict[str, Any] = {
         f"{n}: {line}\n" for n, line in enumerate(text.splitlines(), 1)
     ),
     "carriage returns": lambda text: text.replace("\n", "\r\n"),
+    "old line ends": lambda text: text.replace("\n", "\r"),
     "no-break spaces": lambda text: text.replace(" ", "\xa0"),
     "entities": lambda text: text.replace("&", "&amp;").replace('"', "&quot;").replace(">", "&gt;"),
     "colours": lambda text: "".join(f"\x1b[32m{line}\x1b[0m\n" for line in text.splitlines()),

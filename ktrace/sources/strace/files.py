@@ -156,10 +156,15 @@ def chunks(
     kept = b""
     skipped = 0
     skipping = False
+    only_returns: bool | None = None  # an old editor's line ends
     try:
         while data := _read(stream, path):
             if progress:
                 progress(done_before + raw(), total)
+            if only_returns is None:
+                only_returns = b"\n" not in data and b"\r" in data
+            if only_returns:
+                data = data.replace(b"\r", b"\n")
             if skipping:
                 _, newline, data = data.partition(b"\n")
                 if not newline:
