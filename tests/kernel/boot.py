@@ -1,0 +1,107 @@
+"""Boot a guest in software emulation, give it a job, and take the results out."""
+
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.kernel import image
+from tests.kernel.guests import Guest
+from tests.kernel.steps import NotBuilt
+
+ROOT = Path(__file__).resolve().parents[2]
+QEMU = "qemu-system-x86_64"
+CORES = 2
+ROOM = 512 << 20  # bytes for the results; the file is sparse
+CHECKOUT = ("ktrace", "bpf", "reports/templates", "tests/kernel/guest")
+
+
+class Failed(Exception):
+    """The guest did not come to an end; says where its console is."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a job left: `folder` holds its /results and the guest's console."""
+
+    folder: Path
+    status: int
+    seconds: float
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output").read_text(errors="replace")
+
+
+def run(guest: Guest, script: str, files: dict[str, Path], folder: Path, limit_s: float) -> Ran:
+    """Run a shell script in a fresh copy of a guest.
+
+    The script starts in /job, where `files` (names there to paths here) and the checkout lie; what
+    it writes to /results, and all it prints, is in `folder` afterwards, in place of what was there.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "run").write_text(script)
+    job, back = folder / "job.tar", folder / "results.tar"
+    pack({"run": folder / "run", **files}, job)
+    with back.open("wb") as out:
+        out.truncate(ROOM)
+    console = folder / "console"
+    began = time.monotonic()
+    line = [*command(guest, job, back), "-display", "none", "-serial", f"file:{console}"]
+    try:
+        subprocess.run(line, stdin=subprocess.DEVNULL, check=True, timeout=limit_s)
+        with tarfile.open(back) as tar:
+            tar.extractall(folder, filter="data")
+    except (subprocess.SubprocessError, tarfile.TarError) as error:
+        told = console.read_text(errors="replace")[-2000:] if console.exists() else ""
+        raise Failed(f"{guest.name}: {error}; its console ({console}) ends:\n{told}") from error
+    finally:
+        back.unlink(missing_ok=True)
+        job.unlink(missing_ok=True)
+    return Ran(folder, int((folder / "status").read_text()), time.monotonic() - began)
+
+
+def shell(guest: Guest, files: dict[str, Path], folder: Path) -> None:
+    """Open a shell in the guest on this terminal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    job = folder / "job.tar"
+    pack(files, job)
+    line = command(guest, job, None)
+    at = line.index("-append") + 1
+    line[at] += " ktrace.shell"
+    subprocess.run([*line, "-nographic"], check=False)
+
+
+def pack(files: dict[str, Path], target: Path) -> None:
+    """Write a tar of files and of the parts of the checkout that a guest needs."""
+    with tarfile.open(target, "w") as tar:
+        for part in CHECKOUT:
+            tar.add(ROOT / part, f"checkout/{part}", filter=_no_caches)
+        for name, path in files.items():
+            tar.add(path, name, filter=_no_caches)
+
+
+def _no_caches(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if "__pycache__" in member.name else member
+
+
+def command(guest: Guest, job: Path, back: Path | None) -> list[str]:
+    """Return the line that boots a guest; writes to its disk are thrown away."""
+    if shutil.which(QEMU) is None:
+        raise NotBuilt(f"{QEMU} is not installed (Debian: qemu-system-x86)")
+    files = image.built(guest)
+    drives = [f"file={files.disk},format=raw,snapshot=on", f"file={job},format=raw,readonly=on"]
+    if back is not None:
+        drives.append(f"file={back},format=raw,cache=unsafe")
+    return [
+        *("nice", "-n", os.environ.get("KTRACE_GUEST_NICE", "0"), QEMU),
+        *("-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max"),
+        *("-smp", str(CORES), "-m", "1536", "-nic", "none", "-no-reboot"),
+        *("-kernel", str(files.kernel), "-initrd", str(files.initrd)),
+        *("-append", "console=ttyS0 panic=-1 quiet random.trust_cpu=on"),
+        *(word for drive in drives for word in ("-drive", f"if=virtio,{drive}")),
+    ]
