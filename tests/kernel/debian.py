@@ -81,11 +81,12 @@ class _Apt:
         )
         for deb in sorted((self.work / "debs").iterdir()):
             # Not `dpkg -x`, which replaces the links of a merged /usr by folders.
-            with subprocess.Popen(
-                ["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE
-            ) as tar:
-                unpack = ["tar", "-x", "-C", tree, "--keep-directory-symlink"]
-                subprocess.run(unpack, stdin=tar.stdout, check=True)
+            files = ["dpkg-deb", "--fsys-tarfile", str(deb)]
+            unpack = ["tar", "-x", "-C", str(tree), "--keep-directory-symlink"]
+            with subprocess.Popen(files, stdout=subprocess.PIPE) as packed:
+                subprocess.run(unpack, stdin=packed.stdout, check=True)
+            if packed.returncode:
+                raise NotBuilt(f"dpkg-deb cannot read {deb.name}")
 
 
 def _sources(steps: Steps, suite: str) -> list[str]:

@@ -101,6 +101,7 @@ def _build(root: Root, steps: Steps, work: Path, made: Path) -> None:
 def _add_libraries(steps: Steps, root: Root, target: Path) -> None:
     """Install what ktrace imports, as wheels for the guest's Python, not for this one."""
     platforms = [f"--platform=manylinux{tag}_x86_64" for tag in ("2014", "_2_17", "_2_28")]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", target]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
+    pip.append(f"--target={target}")
     wanted = [f"--python-version={root.python}", "--implementation=cp", "--only-binary=:all:"]
     steps.do(*pip, *wanted, *platforms, *WHEELS)

@@ -29,7 +29,7 @@ def make(steps: Steps, tree: Path, release: str, target: Path) -> None:
     (work / "init").chmod(0o755)
     files = "\n".join(str(path.relative_to(work)) for path in sorted(work.rglob("*")))
     with target.open("wb") as out:
-        pack = ["cpio", "--quiet", "-o", "-H", "newc", "-D", work]
+        pack = ["cpio", "--quiet", "-o", "-H", "newc", "-D", str(work)]
         subprocess.run(pack, input=files.encode(), stdout=out, check=True)
     shutil.rmtree(work)
 
