@@ -25,7 +25,9 @@ def bootstrap(steps: Steps, suite: str, packages: Sequence[str], tree: Path) -> 
     if main is None:
         raise NotBuilt("apt knows no Debian mirror: run apt-get update first")
     options = ["--variant=minbase", f"--keyring={KEYRING}", f"--include={','.join(packages)}"]
-    steps.do("debootstrap", *options, suite, tree, main)
+    # Its mounts end with it, however it ends: a later clean-up must not meet this machine's /proc.
+    apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    steps.do(*apart, "debootstrap", *options, suite, tree, main)
     shutil.rmtree(tree / "var" / "cache" / "apt")
 
 
