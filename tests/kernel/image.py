@@ -60,9 +60,10 @@ def key(root: Root) -> str:
 def _claimed(root: Root) -> Iterator[Path]:
     """Let one process build an image while others wait for it."""
     cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / f"{root.suite}.lock").open("w") as lock:
+    folder = cache() / key(root)
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield cache() / key(root)
+        yield folder
 
 
 def _build_beside(root: Root, target: Path) -> None:
