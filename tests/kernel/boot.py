@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 QEMU = "qemu-system-x86_64"
 CORES = 2
 ROOM = 512 << 20  # bytes for the results; the file is sparse
-CHECKOUT = ("ktrace", "bpf", "reports/templates", "tests/kernel/guest")
+CHECKOUT = ("ktrace", "bpf", "reports/templates", "tests/kernel")
 
 
 class Failed(Exception):
