@@ -7,7 +7,7 @@ PYTEST = $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-live test-browser fuzz mutants lint docs bench bench-live screenshots vendor bpf install uninstall clean
+.PHONY: help demo test test-live test-browser test-kernel kernel-shell fuzz mutants lint docs bench bench-live screenshots vendor bpf install uninstall clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -24,6 +24,12 @@ test-live: $(VENV)/.with-test  ## capture real programs with eBPF and strace; ne
 
 test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the pages in Debian's chromium
 	$(PYTEST) tests/browser -m browser $(ARGS)
+
+test-kernel: $(VENV)/.with-test  ## boot Debian kernels in QEMU, hold ktrace against them; needs root
+	$(PYTEST) tests/kernel -m kernel -n 2 --dist loadgroup $(ARGS)
+
+kernel-shell: $(VENV)/.with-test  ## open a shell in one of them (GUEST=bookworm, trixie, backports)
+	$(VENV)/bin/python -m tests.kernel shell $(or $(GUEST),bookworm)
 
 fuzz: $(VENV)/.with-fuzz  ## feed damaged logs and captures to the readers (FOR=20: seconds for each)
 	$(VENV)/bin/python -m tests.fuzz --seconds $(or $(FOR),20) --seed $(or $(SEED),1) $(ARGS)

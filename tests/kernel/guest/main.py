@@ -6,12 +6,18 @@ import time
 from pathlib import Path
 
 from tests.kernel.guest import network, observers, traffic
+from tests.kernel.guest.causes import CAUSES
 
 RESULTS = Path("/results")
+CAUSES_PROGRAM = Path(__file__).with_name("causes.py")
+WITHOUT_MODULE = ("without-privilege", "no-module")
 
 
 def log(text: str) -> None:
-    print(f"{time.monotonic():8.1f} {text}", flush=True)
+    """Tell it in the output, and on the console, which can be read while the guest runs."""
+    line = f"{time.monotonic():8.1f} {text}\n"
+    print(line, end="", flush=True)
+    Path("/dev/console").write_text(line)
 
 
 def start() -> tuple[list[observers.Live], observers.Recorder, observers.Tracefs]:
@@ -32,6 +38,25 @@ def parse(log_file: str) -> None:
         subprocess.run(words, stdout=out, stderr=said, check=True)
 
 
+def produce(launcher: observers.Launcher, *names: str) -> str:
+    """Let the causes of failing calls happen, and return the account of them."""
+    program = launcher.start(f"python3 {CAUSES_PROGRAM} {' '.join(names)}", RESULTS, "")
+    program.wait_for("ready", 200)
+    program.wait()
+    return program.said().removesuffix("ready\n")
+
+
+def without_module(launcher: observers.Launcher) -> list[str]:
+    """Take the tls module out, and away, for what only fails without it."""
+    network.do("modprobe -r tls")
+    told = [produce(launcher, "without-privilege")]
+    module = Path(network.do("modinfo -F filename tls").strip())
+    module.rename(f"{module}.away")
+    told.append(produce(launcher, "no-module"))
+    Path(f"{module}.away").rename(module)
+    return told
+
+
 def main() -> None:
     for module in ("tls", "veth", "sch_netem", "ipv6"):
         subprocess.run(["modprobe", module], check=False)
@@ -45,11 +70,15 @@ def main() -> None:
     told = traffic.run_all(launcher, log)
     (RESULTS / "traffic.json").write_text(json.dumps(told))
     nginx.kill()
+    log("starting the causes")
+    produced = [produce(launcher, *(name for name in CAUSES if name not in WITHOUT_MODULE))]
+    recorder.stop()
+    tracefs.stop()
+    produced += without_module(launcher)
+    (RESULTS / "causes").write_text("".join(produced))
     launcher.stop()
     for live in lives:
         live.stop()
-    recorder.stop()
-    tracefs.stop()
     log("parsing")
     parse("/results/strace")
     log("done")

@@ -1,0 +1,143 @@
+"""Real programs on a real kernel: ktrace's three ways against the kernel's own account."""
+
+from dataclasses import astuple, replace
+
+import pytest
+
+from ktrace.findings import Connection
+from tests.kernel.account import RX, TX, Seen
+from tests.kernel.cases import CASES, CIPHERS, LINKS, PORTS, VERSIONS, Case
+from tests.kernel.expected import NOTHING, Want, refuses_a_rekey, wanted
+from tests.kernel.results import WAYS, Results, sockets
+
+pytestmark = pytest.mark.kernel
+
+SIDES = ("client", "server")
+each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+# The others are over before ss can look, or given up by OpenSSL when it may not rekey.
+HELD = [case for case in CASES if case.client not in ("curl", "key-update")]
+TLS_OF = {number: f"TLS {text}" for text, number in VERSIONS.items()}
+CIPHER_OF = {number: name for name, number in CIPHERS.items()}
+FINDING = {"raced": "KT101", "unordered": "KT102", "tx-only": "KT301", "ulp-only": "KT303"}
+Keys = tuple[str | None, str | None]
+
+
+def expected(case: Case, run: Results) -> dict[str, list[Want]]:
+    """Return what each end must get, in the order of the connections.
+
+    Whether an early attempt raced is the link's doing: the recorder saw the state it met.
+    """
+    # the connection that fills an accept queue comes first
+    wants = {side: [NOTHING] if case.link == "full" else [] for side in SIDES}
+    clients = run.account.of_port(PORTS[case])["client"]
+    for _ in range(case.count):
+        client, server = (wanted(case, side, run.guest) for side in SIDES)
+        if client.ordering == "early" and clients[len(wants["client"])].early():
+            client, server = Want("fallback", "raced", None, None), NOTHING
+        elif client.ordering == "early":
+            client = replace(client, ordering="unordered")
+        wants["client"].append(client)
+        wants["server"].append(server)
+    return wants
+
+
+def keys_of(seen: Seen) -> Keys:
+    good = [one for one in seen.installs if one.result == 0]
+    if not good:
+        return None, None
+    return TLS_OF[good[0].version], CIPHER_OF[good[0].cipher]
+
+
+@each_case
+def test_the_kernel_did_what_the_case_is_for(run: Results, case: Case) -> None:
+    assert not run.traffic[case.name]["failed"]
+    ends = run.account.of_port(PORTS[case])
+    for side, wants in expected(case, run).items():
+        got = [(seen.outcome(), *keys_of(seen)) for seen in ends[side]]
+        assert got == [(want.outcome, want.tls, want.cipher) for want in wants], side
+        assert [seen.early() for seen in ends[side]] == [w.ordering == "raced" for w in wants]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@each_case
+def test_ktrace_says_what_the_kernel_did(run: Results, case: Case, way: str) -> None:
+    connections = run.within(way, case.name)
+    for side, wants in expected(case, run).items():
+        got = [
+            Want(c.outcome, c.ordering, c.tls_version, c.cipher)
+            for c in connections
+            if c.role == side
+        ]
+        assert got == wants, side
+    assert {c.role for c in connections} == set(SIDES)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@each_case
+def test_the_findings_follow(run: Results, case: Case, way: str) -> None:
+    wants = [want for side in expected(case, run).values() for want in side]
+    codes = {FINDING[word] for want in wants for word in astuple(want) if word in FINDING}
+    codes |= {"KT205"} if refuses_a_rekey(case, run.guest) else set()
+    assert run.codes(way, run.within(way, case.name)) == codes
+
+
+@each_case
+def test_the_counters_of_tls_agree(run: Results, case: Case) -> None:
+    told = run.traffic[case.name]
+    ends = run.account.of_port(PORTS[case])
+    for name, way in (("TlsTxSw", TX), ("TlsRxSw", RX)):
+        rise = {side: told["after"][side][name] - told["before"][side][name] for side in SIDES}
+        keyed = {side: sum(way in seen.installed() for seen in ends[side]) for side in SIDES}
+        if LINKS[case.link] is None:  # both ends are in one namespace
+            keyed = {"client": 0, "server": sum(keyed.values())}
+        assert rise == keyed, name
+
+
+@pytest.mark.parametrize("case", HELD, ids=[case.name for case in HELD])
+def test_ss_shows_the_same_while_it_is_open(run: Results, case: Case) -> None:
+    port = PORTS[case]
+    shown = [one for text in run.traffic[case.name]["ss"].values() for one in sockets(text)]
+    for side, ends in run.account.of_port(port).items():
+        held = ends[1:] if case.link == "full" else ends
+        found = [ulp for local, _, ulp in shown if (local == port) == (side == "server")]
+        got = sorted(map(str, ((u.version, u.cipher, u.tx, u.rx) if u else None for u in found)))
+        assert got == sorted(map(str, map(_as_ss, held))), side
+
+
+def _as_ss(seen: Seen) -> tuple[str | None, str | None, bool, bool] | None:
+    if not any(one.result == 0 for one in seen.ulp):
+        return None
+    tls, cipher = keys_of(seen)
+    ways = seen.installed()
+    return tls.removeprefix("TLS ") if tls else None, cipher, TX in ways, RX in ways
+
+
+def judged(run: Results, way: str) -> list[tuple[Connection, Seen]]:
+    """Return the connections with an attempt, each with what the kernel had of it."""
+    pairs = []
+    for case in CASES:
+        ends = run.account.of_port(PORTS[case])
+        found = run.within(way, case.name)
+        for side in SIDES:
+            here = [c for c in found if c.role == side]
+            pairs += [(c, s) for c, s in zip(here, ends[side], strict=True) if s.ulp]
+    return pairs
+
+
+def test_every_link_gives_the_race_it_is_for(run: Results) -> None:
+    orders: dict[str, list[str | None]] = {}
+    for case in CASES:
+        if case.client == "early":
+            wants = expected(case, run)["client"]
+            orders.setdefault(case.link, []).extend(w.ordering for w in wants if w.ordering)
+    assert set(orders["200ms"]) == {"raced"}
+    assert set(orders["full"]) == {"raced"}
+    assert "raced" in orders["20ms"]
+    assert "unordered" in orders["lo"]
+
+
+def test_nothing_was_lost(run: Results) -> None:
+    assert run.account.lost == 0
+    for way in WAYS:
+        trace = run.reports[way].trace
+        assert (trace.lost_events, trace.not_understood) == (0, 0), way
