@@ -1,10 +1,12 @@
 """What the job runs in the guest: start all observers, make the connections, collect."""
 
+import argparse
 import json
 import subprocess
 import time
 from pathlib import Path
 
+from tests.kernel.cases import CASES
 from tests.kernel.guest import network, observers, traffic
 from tests.kernel.guest.causes import CAUSES
 
@@ -20,10 +22,20 @@ def log(text: str) -> None:
     Path("/dev/console").write_text(line)
 
 
-def start() -> tuple[list[observers.Live], observers.Recorder, observers.Tracefs]:
+def arguments() -> argparse.Namespace:
+    """Return what to do: all of it, or a part by hand in `make kernel-shell`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cases", default="", help="only cases with this in their name")
+    parser.add_argument("--backends", nargs="*", default=observers.BACKENDS)
+    return parser.parse_args()
+
+
+def start(
+    backends: list[str],
+) -> tuple[list[observers.Live], observers.Recorder, observers.Tracefs]:
     """Start what watches, and return when all of it does."""
     observers.make_cgroup()
-    lives = [observers.Live(backend) for backend in observers.BACKENDS]
+    lives = [observers.Live(backend) for backend in backends]
     recorder, tracefs = observers.Recorder(), observers.Tracefs()
     starting: list[observers.Live | observers.Recorder] = [*lives, recorder]
     for one in starting:
@@ -41,7 +53,7 @@ def parse(log_file: str) -> None:
 def produce(launcher: observers.Launcher, *names: str) -> str:
     """Let the causes of failing calls happen, and return the account of them."""
     program = launcher.start(f"python3 {CAUSES_PROGRAM} {' '.join(names)}", RESULTS, "")
-    program.wait_for("ready", 200)
+    program.wait_for("ready", observers.START_S)
     program.wait()
     return program.said().removesuffix("ready\n")
 
@@ -58,16 +70,18 @@ def without_module(launcher: observers.Launcher) -> list[str]:
 
 
 def main() -> None:
+    chosen = arguments()
     for module in ("tls", "veth", "sch_netem", "ipv6"):
         subprocess.run(["modprobe", module], check=False)
     network.make()
     traffic.prepare()
     log("starting the observers")
-    lives, recorder, tracefs = start()
+    lives, recorder, tracefs = start(chosen.backends)
     launcher = observers.Launcher()
     nginx = traffic.start_nginx(launcher)
     log("starting the traffic")
-    told = traffic.run_all(launcher, log)
+    cases = [case for case in CASES if chosen.cases in case.name]
+    told = traffic.run_all(launcher, cases, log)
     (RESULTS / "traffic.json").write_text(json.dumps(told))
     nginx.kill()
     log("starting the causes")

@@ -12,7 +12,8 @@ RESULTS = Path("/results")
 HERE = Path(__file__).resolve().parent
 CGROUP = Path("/sys/fs/cgroup/watched")
 TRACING = Path("/sys/kernel/tracing/instances/second")
-START_S = 400  # bcc compiles for a minute in emulation, beside the others
+START_S = 600  # bcc compiles for a minute in emulation, on a machine that does nothing else
+LIMIT_S = 120  # any step of a program
 BACKENDS = ("libbpf", "bcc")
 
 
@@ -144,7 +145,7 @@ class Program:
     def tell(self, text: str) -> None:
         os.write(self.pipe, text.encode())
 
-    def wait_for(self, text: str, limit_s: float = 60) -> None:
+    def wait_for(self, text: str, limit_s: float = LIMIT_S) -> None:
         """Wait until the program has said something."""
         wait_until(lambda: text in self.said() + self.said("err"), f"{text!r} from {self}", limit_s)
 
@@ -158,7 +159,7 @@ class Program:
     def end_input(self) -> None:
         os.close(self.pipe)
 
-    def wait(self, limit_s: float = 60) -> None:
+    def wait(self, limit_s: float = LIMIT_S) -> None:
         wait_until(lambda: not self.is_running(), f"the end of {self}", limit_s)
 
     def kill(self) -> None:

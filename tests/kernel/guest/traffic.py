@@ -1,12 +1,12 @@
 """Make the connections of the cases, one case after the other, and note the kernel's account."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.kernel.cases import CASES, CIPHERS, PORTS, VERSIONS, Case
+from tests.kernel.cases import CIPHERS, PORTS, VERSIONS, Case
 from tests.kernel.guest import network
-from tests.kernel.guest.observers import Launcher, Program, wait_until
+from tests.kernel.guest.observers import LIMIT_S, Launcher, Program, wait_until
 
 HERE = Path(__file__).resolve().parent
 WORK = Path("/tmp/work")
@@ -61,14 +61,16 @@ def prepare() -> None:
 def start_nginx(launcher: Launcher) -> Program:
     nginx = launcher.start(f"nginx -c {WORK}/nginx.conf", WORK, network.SERVER)
     last = max(port for case, port in PORTS.items() if case.server == "nginx")
-    listens = lambda: f":{last} " in network.inside(network.SERVER, "ss -tlnH")  # noqa: E731
-    wait_until(listens, f"nginx: {nginx}")
+    wait_until(lambda: network.listens(last), f"nginx: {nginx}")
     return nginx
 
 
-def run_all(launcher: Launcher, log: Callable[[str], None]) -> list[dict[str, object]]:
+def run_all(
+    launcher: Launcher, cases: Sequence[Case], log: Callable[[str], None]
+) -> list[dict[str, object]]:
+    """Run cases one after the other, and return what the kernel told of each."""
     told = []
-    for case in CASES:
+    for case in cases:
         log(case.name)
         told.append(_run(launcher, case))
         if told[-1]["failed"]:
@@ -78,7 +80,6 @@ def run_all(launcher: Launcher, log: Callable[[str], None]) -> list[dict[str, ob
 
 def _run(launcher: Launcher, case: Case) -> dict[str, object]:
     """Run a case; what goes wrong with its programs is told, and the others still run."""
-    network.set_delay(case.link)
     before = network.tls_stat()
     began, shown, failed = time.time(), {}, ""
     programs: list[Program] = []
@@ -87,7 +88,7 @@ def _run(launcher: Launcher, case: Case) -> dict[str, object]:
             programs.append(_start_server(launcher, case))
         client = _start_client(launcher, case)
         programs.append(client)
-        shown = network.sockets(PORTS[case])
+        shown = network.sockets(PORTS[case], {network.SERVER, network.place(case)[0]})
         client.end_input()
         for program in reversed(programs):
             program.wait()
@@ -139,8 +140,7 @@ def _start_server(launcher: Launcher, case: Case) -> Program:
     }[case.server]
     program = launcher.start(line, WORK, network.SERVER)
     program.wait_for(ready)
-    listens = lambda: f":{port} " in network.inside(network.SERVER, "ss -tlnH")  # noqa: E731
-    wait_until(listens, f"a listener of {program}", 60)
+    wait_until(lambda: network.listens(port), f"a listener of {program}", LIMIT_S)
     return program
 
 
@@ -173,7 +173,7 @@ def _start_s_client(launcher: Launcher, case: Case, side: str, target: str) -> P
     client = launcher.start(line, WORK, side)
     if case.server == "nginx":
         client.tell("GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: len(client.said()) > BIG, f"the file for {client}", 60)
+        wait_until(lambda: len(client.said()) > BIG, f"the file for {client}", LIMIT_S)
     else:
         client.tell("hello\n")
         client.wait_for("hello" if case.server == "python" else "olleh")
