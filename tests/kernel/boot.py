@@ -54,15 +54,16 @@ def run(guest: Guest, script: str, files: dict[str, Path], folder: Path, limit_s
     line = [*command(guest, job, back), "-display", "none", "-serial", f"file:{console}"]
     try:
         subprocess.run(line, stdin=subprocess.DEVNULL, check=True, timeout=limit_s)
-        with tarfile.open(back) as tar:
+        with tarfile.open(back, "r:") as tar:
             tar.extractall(folder, filter="data")
-    except (subprocess.SubprocessError, tarfile.TarError) as error:
+        status = int((folder / "status").read_text())
+    except (subprocess.SubprocessError, tarfile.TarError, OSError) as error:
         told = console.read_text(errors="replace")[-2000:] if console.exists() else ""
         raise Failed(f"{guest.name}: {error}; its console ({console}) ends:\n{told}") from error
     finally:
         back.unlink(missing_ok=True)
         job.unlink(missing_ok=True)
-    return Ran(folder, int((folder / "status").read_text()), time.monotonic() - began)
+    return Ran(folder, status, time.monotonic() - began)
 
 
 def shell(guest: Guest, files: dict[str, Path], folder: Path) -> None:
@@ -101,7 +102,7 @@ def command(guest: Guest, job: Path, back: Path | None) -> list[str]:
         drives.append(f"file={back},format=raw,cache=unsafe")
     return [
         QEMU,
-        *("-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max"),
+        *("-machine", "pc", "-accel", "tcg,thread=single", "-cpu", "max"),
         *("-smp", str(CORES), "-m", "1536", "-nic", "none", "-no-reboot"),
         *("-kernel", str(files.kernel), "-initrd", str(files.initrd)),
         *("-append", "console=ttyS0 panic=-1 quiet random.trust_cpu=on no_timer_check"),
