@@ -54,10 +54,10 @@ def run(guest: Guest, script: str, files: dict[str, Path], folder: Path, limit_s
     line = [*command(guest, job, back), "-display", "none", "-serial", f"file:{console}"]
     try:
         subprocess.run(line, stdin=subprocess.DEVNULL, check=True, timeout=limit_s)
-        with tarfile.open(back, "r:") as tar:
-            tar.extractall(folder, filter="data")
+        unpack = ["tar", "-x", "--no-same-owner", "-f", str(back), "-C", str(folder)]
+        subprocess.run(unpack, check=True)
         status = int((folder / "status").read_text())
-    except (subprocess.SubprocessError, tarfile.TarError, OSError) as error:
+    except (subprocess.SubprocessError, OSError) as error:
         told = console.read_text(errors="replace")[-2000:] if console.exists() else ""
         raise Failed(f"{guest.name}: {error}; its console ({console}) ends:\n{told}") from error
     finally:

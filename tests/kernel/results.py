@@ -15,8 +15,9 @@ from tests.kernel import account, boot
 from tests.kernel.guests import Guest
 
 BUILD = boot.ROOT / "build" / "kernel"
-JOB = "exec python3 -m tests.kernel.guest.main\n"
-LIMIT_S = 1200
+# The guest gives up first, since only then its logs come back.
+LIMIT_S, TIDY_S = 1500, 120
+JOB = f"exec timeout -k 10 {LIMIT_S} python3 -m tests.kernel.guest.main\n"
 WAYS = ("record", "live-libbpf", "live-bcc")
 STATES = ("CLOSE", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT")
 
@@ -73,7 +74,7 @@ def run(guest: Guest) -> Results:
     programs = BUILD / "programs"
     programs.mkdir(parents=True, exist_ok=True)
     ktls = build_ktls(programs)
-    ran = boot.run(guest, JOB, {"ktls": ktls}, BUILD / guest.name, LIMIT_S)
+    ran = boot.run(guest, JOB, {"ktls": ktls}, BUILD / guest.name, LIMIT_S + TIDY_S)
     if ran.status:
         raise boot.Failed(f"{guest.name}: the job ended with {ran.status}:\n{ran.output[-3000:]}")
     return Results(guest, ran.folder)
