@@ -103,8 +103,8 @@ def sockets(text: str) -> list[tuple[int, int, Ulp | None]]:
     """Return local port, peer port and ULP of each socket that ss printed (-tieHnO)."""
     found = []
     for line in text.splitlines():
-        ports = [int(port) for port in re.findall(r"[0-9a-f.\]]:(\d+)\b", line)[:2]]
-        found.append((ports[0], ports[1], _ulp(line)))
+        local, peer = (int(end.rpartition(":")[2]) for end in line.split()[2:4])
+        found.append((local, peer, _ulp(line)))
     return found
 
 
