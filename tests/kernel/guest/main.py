@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
 
-from tests.kernel.cases import CASES
+from tests.kernel.cases import CASES, Case
 from tests.kernel.guest import network, observers, traffic
 from tests.kernel.guest.causes import CAUSES
 
@@ -69,6 +70,18 @@ def without_module(launcher: observers.Launcher) -> list[str]:
     return told
 
 
+def watch(launcher: observers.Launcher, cases: list[Case]) -> list[str]:
+    """Make all connections and failing calls, and return the account of the latter."""
+    nginx = traffic.start_nginx(launcher)
+    log("starting the traffic")
+    told = traffic.run_all(launcher, cases, log)
+    (RESULTS / "traffic.json").write_text(json.dumps(told))
+    nginx.kill(signal.SIGTERM)  # strace waits for its worker too
+    nginx.wait()
+    log("starting the causes")
+    return [produce(launcher, *(name for name in CAUSES if name not in WITHOUT_MODULE))]
+
+
 def main() -> None:
     chosen = arguments()
     for module in ("tls", "veth", "sch_netem", "ipv6"):
@@ -78,21 +91,18 @@ def main() -> None:
     log("starting the observers")
     lives, recorder, tracefs = start(chosen.backends)
     launcher = observers.Launcher()
-    nginx = traffic.start_nginx(launcher)
-    log("starting the traffic")
-    cases = [case for case in CASES if chosen.cases in case.name]
-    told = traffic.run_all(launcher, cases, log)
-    (RESULTS / "traffic.json").write_text(json.dumps(told))
-    nginx.kill()
-    log("starting the causes")
-    produced = [produce(launcher, *(name for name in CAUSES if name not in WITHOUT_MODULE))]
-    recorder.stop()
-    tracefs.stop()
-    produced += without_module(launcher)
-    (RESULTS / "causes").write_text("".join(produced))
-    launcher.stop()
-    for live in lives:
-        live.stop()
+    try:
+        produced = watch(launcher, [case for case in CASES if chosen.cases in case.name])
+        recorder.stop()  # it holds the module
+        tracefs.stop()
+        log("taking the module away")
+        produced += without_module(launcher)
+        (RESULTS / "causes").write_text("".join(produced))
+    finally:
+        log("stopping")
+        launcher.stop()
+        for live in lives:
+            live.stop()
     log("parsing")
     parse("/results/strace")
     log("done")

@@ -119,8 +119,13 @@ class Launcher:
         return program
 
     def stop(self) -> None:
+        """Let the shell end, and all that it started, since strace waits for them."""
         os.write(self.fifo, b"end\n")
-        self.run.wait(START_S)
+        try:
+            self.run.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            (CGROUP / "cgroup.kill").write_text("1")
+            raise
 
 
 class Program:
@@ -162,9 +167,9 @@ class Program:
     def wait(self, limit_s: float = LIMIT_S) -> None:
         wait_until(lambda: not self.is_running(), f"the end of {self}", limit_s)
 
-    def kill(self) -> None:
+    def kill(self, number: int = signal.SIGKILL) -> None:
         if self.is_running() and self.pid:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
 
     def __str__(self) -> str:
         return f"{self.line!r}, which said {self.said()[-300:]!r} {self.said('err')[-300:]!r}"
