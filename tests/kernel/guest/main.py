@@ -100,9 +100,9 @@ def main() -> None:
         (RESULTS / "causes").write_text("".join(produced))
     finally:
         log("stopping")
-        launcher.stop()
         for live in lives:
             live.stop()
+        launcher.stop()
     log("parsing")
     parse("/results/strace")
     log("done")
