@@ -27,12 +27,19 @@ done 450 71 0
 call 460 72 70 4 282 2 3408644
 done 470 72 -92
 ulp 480 73 ff9 0 0 7 mptcp
+
+
+@in[73]: 1
 """
 EVENTS = """# tracer: nop
           python3-71      [001] .....   12.000200: sys_setsockopt(fd: 3, level: 6, optname: 1f)
            <idle>-0       [000] ..s2.   12.000301: inet_sock_set_state: family=AF_INET \
 protocol=IPPROTO_TCP sport=40000 dport=5001 saddr=10.9.0.1 daddr=10.9.0.2 saddrv6=::ffff:10.9.0.1 \
 daddrv6=::ffff:10.9.0.2 oldstate=TCP_SYN_SENT newstate=TCP_ESTABLISHED
+"""
+MISSED = """          <idle>-0       [000] ..s2.   12.000400: inet_sock_set_state: family=AF_INET \
+protocol=IPPROTO_TCP sport=5001 dport=40002 saddr=10.9.0.2 daddr=10.9.0.1 saddrv6=::ffff:10.9.0.2 \
+daddrv6=::ffff:10.9.0.1 oldstate=TCP_SYN_RECV newstate=TCP_ESTABLISHED
 """
 SHOWN = """0      0      127.0.0.1:5001      127.0.0.1:40000 ino:7 sk:1 <-> \
 tcp-ulp-tls version: 1.2 cipher: aes-gcm-256 rxconf: sw txconf: none cubic rto:204
@@ -43,12 +50,13 @@ tcp-ulp-tls version: 1.2 cipher: aes-gcm-256 rxconf: sw txconf: none cubic rto:2
 def test_the_recorder_s_lines_become_ends_of_connections(tmp_path: Path) -> None:
     (tmp_path / "recorder").write_text(RECORDED)
     (tmp_path / "recorder.said").write_text("Lost 3 events\nLost 4 events\n")
+    (tmp_path / "tracefs").write_text(EVENTS + MISSED)
     read = account.read(tmp_path)
     assert read.lost == 7
     ends = read.of_port(5001)
     attempts = [Ulp(200, 2, 107), Ulp(400, 1, 0)]
     assert ends["client"] == [Seen(300, attempts, [Install(TX, 0x0303, 51)])]
-    assert ends["server"] == [Seen(310)]
+    assert ends["server"] == [Seen(310), Seen(12_000_400_000)]
     assert ends["client"][0].early() and not ends["server"][0].early()
     assert read.state_ns[40000, 5001, 2, 1] == 300
     assert len(read.call_ns) == 4

@@ -31,13 +31,9 @@ class Results:
     def account(self) -> account.Account:
         return account.read(self.folder)
 
-    @functools.cached_property
-    def reports(self) -> dict[str, Report]:
-        """Return ktrace's reports of the same run, by the way they were made."""
-        return {
-            way: msgspec.json.decode((self.folder / f"{way}.json").read_bytes(), type=Report)
-            for way in WAYS
-        }
+    def report(self, way: str) -> Report:
+        """Return what ktrace made of the run, in one of its ways."""
+        return _report(self.folder / f"{way}.json")
 
     @functools.cached_property
     def traffic(self) -> dict[str, dict[str, Any]]:
@@ -54,19 +50,24 @@ class Results:
         told = self.traffic[name]
         return [
             c
-            for c in self.reports[way].connections
+            for c in self.report(way).connections
             if c.role != "listener" and c.timeline and c.timeline[0].time is not None
             if told["began"] <= c.timeline[0].time <= told["ended"]
         ]
 
     def of_process(self, way: str, pid: int) -> list[Connection]:
-        return [c for c in self.reports[way].connections if c.pid == pid]
+        return [c for c in self.report(way).connections if c.pid == pid]
 
     def codes(self, way: str, connections: list[Connection]) -> set[str]:
         """Return the findings of these connections, but for those about the trace itself."""
         ids = {c.id for c in connections}
-        findings = self.reports[way].findings
+        findings = self.report(way).findings
         return {f.code for f in findings if ids & set(f.connections) and f.code < "KT9"}
+
+
+@functools.cache
+def _report(file: Path) -> Report:
+    return msgspec.json.decode(file.read_bytes(), type=Report)
 
 
 def run(guest: Guest) -> Results:

@@ -1,6 +1,7 @@
 """Margins that `ktrace live` measured, against two recorders and what these differ by."""
 
 import itertools
+import statistics
 
 import pytest
 
@@ -13,12 +14,12 @@ pytestmark = pytest.mark.kernel
 STATES = {1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 7: "CLOSE"}
 
 
-def spread_us(run: Results) -> float:
-    """Return the recorders' own error: the most they differ about a margin's two ends.
+# Another recorder at the same place is off by its turn, and by what the machine does in between.
+USUAL_TIMES, MOST = 4, 0.9
 
-    Each is a program at the same place in the kernel, one after the other, and the machine may
-    do something else in between.
-    """
+
+def errors_us(run: Results) -> list[float]:
+    """Return the recorders' own error: what they differ by about each state change and call."""
     second = tracefs.read(run.folder)
     states = [
         abs(at - second.state_ns[key])
@@ -28,24 +29,22 @@ def spread_us(run: Results) -> float:
     pairs = zip(sorted(run.account.call_ns), sorted(second.call_ns), strict=True)
     calls = [abs(ours - theirs) for (_, ours), (_, theirs) in pairs]
     assert len(states) > len(run.traffic) and len(calls) > len(run.traffic)
-    return (max(states) + max(calls)) / 1000
+    return [error / 1000 for error in (*states, *calls)]
 
 
 @pytest.mark.parametrize("way", ["live-libbpf", "live-bcc"])
 def test_margins_are_those_of_the_recorders(run: Results, way: str) -> None:
-    error_us = spread_us(run)
-    wrong = []
-    compared = 0
+    errors = errors_us(run)
+    usual, largest = USUAL_TIMES * statistics.median(errors), 2 * max(errors)
+    off = []
     for connection, seen in judged(run, way):
         assert seen.established_ns is not None
+        assert connection.margin_us is not None and connection.margin_basis == "observed"
         measured = (seen.ulp[0].at_ns - seen.established_ns) / 1000
-        if connection.margin_us is None or connection.margin_basis != "observed":
-            wrong.append(f"{connection.id}: {connection.margin_basis}, recorders {measured:.0f}")
-        elif abs(connection.margin_us - measured) > error_us:
-            wrong.append(f"{connection.id}: {connection.margin_us:.0f}, recorders {measured:.0f}")
-        compared += 1
-    assert not wrong, f"error {error_us:.0f} us\n" + "\n".join(wrong)
-    assert compared > 40
+        off.append(abs(connection.margin_us - measured))
+    assert len(off) > 80
+    assert max(off) <= largest, sorted(off)[-9:]
+    assert sum(one <= usual for one in off) >= MOST * len(off), (usual, sorted(off))
 
 
 def test_the_state_at_each_attempt_is_that_of_the_recorder(run: Results) -> None:
