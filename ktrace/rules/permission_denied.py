@@ -15,6 +15,10 @@ for everything that runs under it.
 
 - SELinux that denies loading the module shows as ENOENT (KT201).
 - A seccomp filter that kills shows no error at all: the trace ends in the call.
+- The kernel asks a seccomp filter before its own tracepoints, and before the filter with which
+  `ktrace record -- COMMAND` lets strace pass over other calls. So neither that nor `ktrace live`
+  sees a call that a filter refuses, and the connection looks like one that never tried kernel TLS.
+  `ktrace record --pid` and a plain strace do see it.
 
 ## Example
 

@@ -7,14 +7,16 @@ into one note.
 
 ## Why it is bad
 
-Mostly it is not. OpenSSL built with enable-ktls attaches the ULP to every socket it is given,
-wanted or not, and installs keys only with `SSL_OP_ENABLE_KTLS` and a cipher that the kernel has.
-Where kernel TLS was wanted, this is how its absence looks: no error anywhere. So it counts in no
-fallback rate.
+Mostly it is not. Older OpenSSL (3.0.2, for one) with enable-ktls attaches the ULP to every socket
+it is given, wanted or not, and installs keys only with `SSL_OP_ENABLE_KTLS` and a cipher that the
+kernel has. Where kernel TLS was wanted, this is how its absence looks there: no error anywhere.
+So it counts in no fallback rate.
 
 ## Known limits
 
 - A handshake that failed, or a trace that ends before its end, looks the same.
+- Newer OpenSSL (its pull request 27908; 3.0.20 and 3.5.7 do so) attaches the ULP only when it has
+  keys to install. There a program that did not ask for kernel TLS shows no kTLS call at all.
 
 ## Example
 
@@ -52,8 +54,8 @@ class UlpNeverKeyed(ConnectionRule):
     def words(self, fold: Fold, trace: TraceFacts) -> Words:
         return Words(
             message="TLS ULP attached and no keys installed",
-            why="OpenSSL with enable-ktls attaches the ULP to every socket, wanted or not; only"
-            " SSL_OP_ENABLE_KTLS and a cipher that the kernel has lead to keys",
+            why="older OpenSSL with enable-ktls attaches the ULP to every socket, wanted or not;"
+            " only SSL_OP_ENABLE_KTLS and a cipher that the kernel has lead to keys",
             outcome=f"{plural(fold.count, 'connection')} got the ULP and no keys; counted in no"
             " fallback rate",
             help="where kernel TLS is wanted, set SSL_OP_ENABLE_KTLS (nginx: ssl_conf_command"

@@ -15,9 +15,9 @@ the refusal as "no kernel TLS here" and does not try again never gets it.
 
 ## Known limits
 
-- OpenSSL built with enable-ktls sets the ULP on every socket it is given, listeners too, whether
-  kernel TLS is wanted or not. On a listener nothing is lost: accepted sockets get their own
-  attempt.
+- Older OpenSSL (3.0.2, for one) with enable-ktls sets the ULP on every socket it is given,
+  listeners too, whether kernel TLS is wanted or not; newer ones only when they have keys. On a
+  listener nothing is lost: accepted sockets get their own attempt.
 - Where the tls ULP is missing, the attempt fails with ENOENT before the kernel looks at the
   state; both findings are then reported, since both are to be fixed.
 
@@ -55,8 +55,8 @@ _MESSAGE = {
 _HELP = {
     FRESH: "set the ULP after the connection is up (first EPOLLOUT, or just before installing the"
     " keys)",
-    LISTENER: "nothing is lost if accepted sockets get the ULP themselves (OpenSSL with enable-ktls"
-    " tries it on every socket); else set it after accept()",
+    LISTENER: "nothing is lost if accepted sockets get the ULP themselves (older OpenSSL with"
+    " enable-ktls tries it on every socket); else set it after accept()",
     FAILED: "look at SO_ERROR, EPOLLERR and EPOLLHUP first and close the socket when the connect"
     " has failed",
 }

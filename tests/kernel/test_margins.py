@@ -11,7 +11,7 @@ from tests.kernel.test_traffic import judged
 
 pytestmark = pytest.mark.kernel
 
-STATES = {1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 7: "CLOSE"}
+STATES = {number: name for name, number in tracefs.STATES.items()}
 
 
 # Another recorder at the same place is off by its turn, and by what the machine does in between.
