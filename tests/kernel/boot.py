@@ -100,6 +100,8 @@ def command(guest: Guest, job: Path, back: Path | None) -> list[str]:
     drives = [f"file={files.disk},format=raw,snapshot=on", f"file={job},format=raw,readonly=on"]
     if back is not None:
         drives.append(f"file={back},format=raw,cache=unsafe")
+    # One thread for all cores: with a thread each, a core may run a breakpoint that the kernel has
+    # just patched away (seen on 7.3 as a panic in ksys_read while probes were attached).
     return [
         QEMU,
         *("-machine", "pc", "-accel", "tcg,thread=single", "-cpu", "max"),
