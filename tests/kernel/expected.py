@@ -99,6 +99,7 @@ CAUSES = {
     "mptcp": Cause(ulp("ENOPROTOOPT"), "fallback", "safe", ("KT202",)),
     # The kernel asks the filter before any tracer: see the limits of KT206.
     "seccomp-errno": Cause(ulp("EPERM"), "none", None, seen=False),
+    "seccomp-kill": Cause((), "none", None, seen=False),
     "attached": Cause(ulp("ok"), "ulp-only", "safe", ("KT303",)),
     "without-privilege": Cause(ulp("ENOENT"), "fallback", "safe", ("KT201",)),
     "no-module": Cause(ulp("ENOENT"), "fallback", "safe", ("KT201",)),

@@ -12,7 +12,7 @@ RESULTS = Path("/results")
 HERE = Path(__file__).resolve().parent
 CGROUP = Path("/sys/fs/cgroup/watched")
 TRACING = Path("/sys/kernel/tracing/instances/second")
-START_S = 600  # bcc compiles for a minute in emulation, on a machine that does nothing else
+START_S = 900  # bcc compiles for a minute in emulation, on a machine that does nothing else
 LIMIT_S = 120  # any step of a program
 BACKENDS = ("libbpf", "bcc")
 
