@@ -11,16 +11,16 @@ WANTED = ("virtio_pci", "virtio_blk", "ext4")
 SCRIPT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 for module in {modules}; do /bin/busybox insmod "/$module"; done
-/bin/busybox mount -t ext4 /dev/vda /root || exec /bin/busybox sh
-/bin/busybox mount --move /dev /root/dev
-exec /bin/busybox switch_root /root /ktrace-init
+/bin/busybox mount -t ext4 /dev/vda /disk || exec /bin/busybox sh
+/bin/busybox mount --move /dev /disk/dev
+exec /bin/busybox switch_root /disk /ktrace-init
 """
 
 
 def make(steps: Steps, tree: Path, release: str, target: Path) -> None:
     """Write the initrd for a kernel whose modules are in `tree`."""
     work = target.with_name("initrd-files")
-    for folder in ("bin", "dev", "root"):
+    for folder in ("bin", "dev", "disk"):
         (work / folder).mkdir(parents=True)
     shutil.copy(tree / "bin" / "busybox", work / "bin" / "busybox")
     modules = tree / "usr" / "lib" / "modules" / release
