@@ -15,7 +15,7 @@ STATES = {number: name for name, number in tracefs.STATES.items()}
 
 
 # Another recorder at the same place is off by its turn, and by what the machine does in between.
-USUAL_TIMES, MOST = 4, 0.9
+USUAL_TIMES, MOST = 4, 0.8
 
 
 def errors_us(run: Results) -> list[float]:
@@ -35,7 +35,7 @@ def errors_us(run: Results) -> list[float]:
 @pytest.mark.parametrize("way", ["live-libbpf", "live-bcc"])
 def test_margins_are_those_of_the_recorders(run: Results, way: str) -> None:
     errors = errors_us(run)
-    usual, largest = USUAL_TIMES * statistics.median(errors), 2 * max(errors)
+    usual, largest = USUAL_TIMES * statistics.quantiles(errors, n=10)[-1], 2 * max(errors)
     off = []
     for connection, seen in judged(run, way):
         assert seen.established_ns is not None

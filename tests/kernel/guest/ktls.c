@@ -4,8 +4,8 @@
  *   ktls ORDER ADDRESS PORT VERSION CIPHER COUNT      ORDER: early fixed rekey fastopen
  *
  * "early" sets the ULP right after connect(), as HAProxy up to 3.4.0 does; "fixed" just before the keys.  A
- * client whose ULP failed goes on in plain text, and the server takes either.  Each end says "ready"; a client
- * then holds its connections until its standard input ends.
+ * client whose ULP failed goes on in plain text, and the server takes either.  A client says "started" after
+ * connect(), and each end says "ready"; a client then holds its connections until its standard input ends.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SOL_TLS_ = 282, TX = 1, RX = 2, MOST = 64, RECORD = 0x17 };
@@ -107,6 +106,7 @@ static int one_client(const char *order, const struct address *to)
 	if (early)
 		on = attach(fd);
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	puts("started");
 	wait_until(fd, EPOLLOUT);
 	if (!early)
 		on = attach(fd);
@@ -152,11 +152,10 @@ static int accepted(int listener)
 	return fd;
 }
 
-/* With "full" a connection of its own fills the accept queue for a second and a half. */
+/* With "full" a connection of its own fills the accept queue until a line is read. */
 static void serve(const struct address *at, int count, const char *how)
 {
 	int listener = listening(at, how), fd[MOST], filler = -1;
-	struct timespec later = {1, 500000000};
 	char byte;
 
 	if (!strcmp(how, "full")) {
@@ -165,7 +164,7 @@ static void serve(const struct address *at, int count, const char *how)
 	}
 	puts("ready");
 	if (filler >= 0) {
-		nanosleep(&later, NULL);
+		must(read(0, &byte, 1) == 1, "wait for the word");
 		close(accepted(listener));
 		close(filler);
 	}

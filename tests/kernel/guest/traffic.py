@@ -86,7 +86,7 @@ def _run(launcher: Launcher, case: Case) -> dict[str, object]:
     try:
         if case.server != "nginx":
             programs.append(_start_server(launcher, case))
-        client = _start_client(launcher, case)
+        client = _start_client(launcher, case, programs)
         programs.append(client)
         shown = network.sockets(PORTS[case], {network.SERVER, network.place(case)[0]})
         client.end_input()
@@ -144,7 +144,7 @@ def _start_server(launcher: Launcher, case: Case) -> Program:
     return program
 
 
-def _start_client(launcher: Launcher, case: Case) -> Program:
+def _start_client(launcher: Launcher, case: Case, servers: list[Program]) -> Program:
     """Start the client, and return when its connections have carried data."""
     side, address = network.place(case)
     bracketed = f"[{address}]:{PORTS[case]}" if case.family == 6 else f"{address}:{PORTS[case]}"
@@ -162,6 +162,9 @@ def _start_client(launcher: Launcher, case: Case) -> Program:
             f"python3 {HERE}/tls.py {mode} {address} {PORTS[case]} {case.tls} {TLS12[case.cipher]}"
         )
     client = launcher.start(line, WORK, side)
+    if case.link == "full":
+        client.wait_for("started")
+        servers[0].tell("empty the queue\n")
     client.wait_for("ready")
     return client
 
