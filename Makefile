@@ -26,7 +26,7 @@ test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the page
 	$(PYTEST) tests/browser -m browser $(ARGS)
 
 test-kernel: $(VENV)/.with-test  ## boot Debian kernels in QEMU, hold ktrace against them; needs root
-	$(PYTEST) tests/kernel -m kernel -n 2 --dist loadgroup $(ARGS)
+	$(PYTEST) tests/kernel -m kernel $(ARGS)
 
 kernel-shell: $(VENV)/.with-test  ## open a shell in one of them (GUEST=bookworm, trixie, backports)
 	$(VENV)/bin/python -m tests.kernel shell $(or $(GUEST),bookworm)
