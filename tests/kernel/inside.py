@@ -1,0 +1,62 @@
+"""What a guest brought back of programs that use io_uring, looked at in both ways."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ktrace.findings import Report
+from tests.kernel import boot
+from tests.kernel.guests import Guest
+from tests.kernel.results import BUILD
+
+ROUNDS = 3
+LIMIT_S = 1200
+WAYS = ("fentry", "kprobe")
+# script of ring.c -> order, outcome; "data" and "early" set options through the ring
+WANTED = {
+    "calls": ("safe", "tx-only"),
+    "connect": ("unknown", "tx-only"),
+    "data": ("safe", "tx-only"),
+    "early": ("raced", "fallback"),
+}
+BY_RING = ("data", "early")
+JOB = f"""
+modprobe tls
+uname -r >/results/release
+for way in {" ".join(WAYS)}; do
+    for script in {" ".join(WANTED)}; do
+        python3 ./inside.py $way live --format json -- \\
+            sh -c "exec ./ring $script {ROUNDS} >/results/$way-$script.said" \\
+            >/results/$way-$script.json 2>/results/$way-$script.err
+    done
+done
+"""
+
+
+@dataclass(frozen=True)
+class Inside:
+    folder: Path
+    release: tuple[int, int]
+
+    def report(self, way: str, script: str) -> Report:
+        path = self.folder / f"{way}-{script}"
+        told = path.with_suffix(".err").read_text()
+        assert told.startswith("ktrace: capturing with libbpf"), told
+        return msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Report)
+
+
+def run(guest: Guest) -> Inside:
+    """Boot the guest and run every script, looked at in every way."""
+    folder = BUILD / f"inside-{guest.name}"
+    program = BUILD / "programs" / f"ring-{guest.name}"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    source = boot.ROOT / "tests" / "live" / "ring.c"
+    subprocess.run(["gcc", "-static", "-O1", "-o", program, source], check=True)
+    files = {"ring": program, "inside.py": Path(__file__).with_name("guest") / "inside.py"}
+    ran = boot.run(guest, JOB, files, folder, LIMIT_S)
+    found = re.match(r"(\d+)\.(\d+)", (ran.folder / "release").read_text())
+    assert found is not None
+    return Inside(ran.folder, (int(found[1]), int(found[2])))
