@@ -6,6 +6,8 @@ as by the grammar in scan.py, which reads every other log.  Both find the same r
 one line of another shape is left to the grammar.
 """
 
+import functools
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ ENDINGS = frozenset(name[-2:] for name in AUDITED)
 # what a data call of these does is more than moving data
 SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN")
 RAW_SPECIAL_DATA = (b"cmsg_level=0x1,", b"0x20000000")
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _HURT = (b"\r", b"\x1b")
 
 # What a line can be, by the first bytes of its call.  A name that is not needed but begins like one
@@ -56,20 +59,32 @@ CLASSES = _classes()
 
 def scan_usual(data: bytes, *, symbolic: bool) -> Block | None:
     """Scan a block of whole lines; None when it is not of the usual shape."""
-    from ktrace.sources.strace.columns import Columns
-
     head = _HEAD.match(data)
     marks = SPECIAL_DATA if symbolic else (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
     if head is None or not data.isascii() or any(mark in data for mark in (*_HURT, *marks)):
         return None
     try:
-        columns = Columns(data, head.start(2), head.end())
+        columns = _loaded()(data, head.start(2), head.end())
         rows = _rows(data, columns)
     except Unusual:
         return None
     if not _is_audited(data, rows, columns):
         return None
     return Block(rows, columns.lines, columns.lines, 0, [], False, False, 0)
+
+
+@functools.cache
+def _loaded() -> "type[Columns]":
+    """Load numpy, but not the threads of its BLAS: they spin, and nothing here multiplies."""
+    missing = _BLAS_THREADS not in os.environ
+    if missing:
+        os.environ[_BLAS_THREADS] = "1"
+    try:
+        from ktrace.sources.strace.columns import Columns
+    finally:
+        if missing:
+            del os.environ[_BLAS_THREADS]
+    return Columns
 
 
 def _is_audited(data: bytes, rows: list[Row], columns: "Columns") -> bool:
