@@ -102,8 +102,8 @@ def _close(text: bytes, start: int) -> Read | None:
     match = _CLOSE.match(text, start)
     if match is None:
         return None
-    fd, note, *tail = match.groups()
-    return _read(_KIND_CLOSE, fd, note, None, *tail)
+    fd, note, result, result_note, errno, seconds = match.groups()
+    return _read(_KIND_CLOSE, fd, note, None, result, result_note, errno, seconds)
 
 
 _SETSOCKOPT = _pattern(rb", (SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
@@ -128,19 +128,22 @@ def _setsockopt(text: bytes, start: int) -> Read | None:
     match = _SETSOCKOPT.match(text, start)
     if match is None:
         return _key(text, start)
-    fd, note, level, name, value, optlen, *tail = match.groups()
+    fd, note, level, name, value, optlen, result, result_note, errno, seconds = match.groups()
     option = _option(level, name, value, optlen)
-    return None if option is None else _read(option[0], fd, note, option[1], *tail)
+    if option is None:
+        return None
+    kind, detail = option
+    return _read(kind, fd, note, detail, result, result_note, errno, seconds)
 
 
 def _key(text: bytes, start: int) -> Read | None:
     match = _TLS.match(text, start)
     if match is None:
         return None
-    fd, note, direction, payload, optlen, *tail = match.groups()
+    fd, note, direction, payload, optlen, result, result_note, errno, seconds = match.groups()
     version, cipher, shown = calls.crypto_info(payload.decode("utf-8", "replace"))
     detail = _key_detail(direction, version, cipher, optlen)
-    return _read(_KIND_KEY, fd, note, detail, *tail, key_bytes=shown)
+    return _read(_KIND_KEY, fd, note, detail, result, result_note, errno, seconds, key_bytes=shown)
 
 
 @lru_cache(maxsize=64)
@@ -161,11 +164,11 @@ def _epoll_ctl(text: bytes, start: int) -> Read | None:
     match = _EPOLL_CTL.match(text, start)
     if match is None:
         return None
-    epfd, note, op, fd, events, data, hexed, *tail = match.groups()
+    epfd, note, op, fd, events, data, hexed, result, result_note, errno, seconds = match.groups()
     shown = int(data) if data else int(hexed, 16) if hexed else None
     bits = None if events is None else _bits(events)
     detail = EpollCtlDetail(_OPS[op], int(fd), bits, shown)
-    return _read(_KIND_EPOLL_CTL, epfd, note, detail, *tail)
+    return _read(_KIND_EPOLL_CTL, epfd, note, detail, result, result_note, errno, seconds)
 
 
 _OPS = {op.encode(): op for op in ("ADD", "MOD", "DEL")}
@@ -183,12 +186,12 @@ def _epoll_wait(text: bytes, start: int) -> Read | None:
     match = _EPOLL_WAIT.match(text, start)
     if match is None:
         return None
-    epfd, note, array, *tail = match.groups()
+    epfd, note, array, result, result_note, errno, seconds = match.groups()
     entries = values.epoll_events(array.decode("utf-8", "replace"))
     ready = tuple(Ready(None, data, bits) for bits, data in entries)
-    count = int(tail[0]) if tail[0] else 0
+    count = int(result) if result else 0
     detail = WaitDetail(ready if count else (), len(entries) < count)
-    return _read(_KIND_WAIT, epfd, note, detail, *tail)
+    return _read(_KIND_WAIT, epfd, note, detail, result, result_note, errno, seconds)
 
 
 _CONNECT = _pattern(rb", " + _V4 + rb", 16")
@@ -198,9 +201,9 @@ def _connect(text: bytes, start: int) -> Read | None:
     match = _CONNECT.match(text, start)
     if match is None:
         return None
-    fd, note, port, address, *tail = match.groups()
+    fd, note, port, address, result, result_note, errno, seconds = match.groups()
     detail = Endpoint("AF_INET", address.decode(), int(port))
-    return _read(_KIND_CONNECT, fd, note, detail, *tail)
+    return _read(_KIND_CONNECT, fd, note, detail, result, result_note, errno, seconds)
 
 
 _ACCEPT = _pattern(rb", " + _V4 + rb", \[[^\]\n]*\](?:, (0|SOCK_[A-Z_|]+))?")
@@ -210,10 +213,10 @@ def _accept(text: bytes, start: int) -> Read | None:
     match = _ACCEPT.match(text, start)
     if match is None:
         return None
-    fd, note, port, address, flags, *tail = match.groups()
+    fd, note, port, address, flags, result, result_note, errno, seconds = match.groups()
     peer = Endpoint("AF_INET", address.decode(), int(port))
     detail = AcceptDetail(peer, b"CLOEXEC" in (flags or b""))
-    return _read(_KIND_ACCEPT, fd, note, detail, *tail)
+    return _read(_KIND_ACCEPT, fd, note, detail, result, result_note, errno, seconds)
 
 
 _SHUTDOWN = _pattern(rb", (SHUT_RD|SHUT_WR|SHUT_RDWR)")
@@ -223,8 +226,8 @@ def _shutdown(text: bytes, start: int) -> Read | None:
     match = _SHUTDOWN.match(text, start)
     if match is None:
         return None
-    fd, note, how, *tail = match.groups()
-    return _read(_KIND_SHUTDOWN, fd, note, _HOW[how], *tail)
+    fd, note, how, result, result_note, errno, seconds = match.groups()
+    return _read(_KIND_SHUTDOWN, fd, note, _HOW[how], result, result_note, errno, seconds)
 
 
 _HOW = {name.encode(): IntDetail(number) for name, number in uapi.SHUTDOWN.items()}

@@ -25,6 +25,7 @@ _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$"
 _WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
 _SPECIAL = (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
 MAX_KNOWN = 1024  # descriptors remembered: more would keep ended sockets in memory
+LOOK_AHEAD = 8192  # bytes that are searched for a name in one go: most parts are short
 _UNFINISHED = b" <unfinished ...>"
 _ZERO_OR_FAILS = frozenset((Kind.ULP, Kind.KEY))
 
@@ -90,6 +91,7 @@ class Reader:
         self._generation = -1
         self._data = b""  # the block that is read
         self._position = 0
+        self._absent: dict[bytes, int] = {}  # up to where in the block a name is known not to stand
         self._passed = Passed()
 
     def events(self, blocks: Iterator[tuple[bytes, Block]]) -> Iterator[Event]:
@@ -98,6 +100,7 @@ class Reader:
         for data, block in blocks:
             self._note_block(block)
             self._data = data
+            self._absent.clear()
             for row in block.rows:
                 start, end = row.quiet
                 self._position = end
@@ -187,9 +190,13 @@ class Reader:
         asked = self._consumer.asked if self._consumer is not None else None
         if asked is None or "recvfrom" not in self._account.names:
             return False
-        for name in asked:  # noqa: SIM110 - the busiest loop of the reader
-            if data.find(name, start, end) >= 0:
-                return False
+        absent = self._absent
+        for name in asked:
+            if absent.get(name, 0) < end:
+                place = data.find(name, start, end + LOOK_AHEAD)
+                if 0 <= place < end:
+                    return False
+                absent[name] = end + LOOK_AHEAD if place < 0 else place
         return True
 
     def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
@@ -475,7 +482,7 @@ class Reader:
             return None
         raw, account = row.time, self._account
         if len(raw) == 17 and raw[10] == 0x2E and account.clock == "epoch" and raw[0] != 0x30:
-            account.last_ns = now = int(raw[:10] + raw[11:]) * 1000
+            account.last_ns = now = int(raw.replace(b".", b"")) * 1000
             return now
         text = raw.decode()
         now = lines.nanoseconds(text)
