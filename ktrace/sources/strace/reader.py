@@ -247,9 +247,8 @@ class Reader:
     def _only_counts(self, tid: int, row: Row) -> bool:
         """Tell whether a data call is of no interest to the sequencer, and count it."""
         rest = row.rest
-        special = any(mark in rest for mark in _SPECIAL)
         match = _DATA_FD.match(rest)
-        if self._consumer is None or special or match is None:
+        if self._consumer is None or match is None or _is_special(rest):
             return False
         begins = b"<unfinished" in rest
         if not begins and not _MOVED.search(rest):
@@ -343,7 +342,7 @@ class Reader:
         elif out is None:
             if "unfinished" in text:
                 self._halves[tid] = half
-        elif half.begin is None and half.text is None and _MOVED.search(row.rest):
+        elif half.begin is None and half.text is None and _only_moved(row.rest):
             return  # its first half was counted
         else:
             yield from self._end_of_call(row, tid, half, out)
@@ -508,6 +507,15 @@ class Reader:
             day -= DAY_NS  # the start, before midnight, of a call that came back after it
         self._last_clock = max(self._last_clock, now + day)
         return now + day
+
+
+def _is_special(rest: bytes) -> bool:
+    """Tell a data call that does more than move data."""
+    return any(mark in rest for mark in _SPECIAL)
+
+
+def _only_moved(rest: bytes) -> bool:
+    return _MOVED.search(rest) is not None and not _is_special(rest)
 
 
 def _short_joined(row: Row, first: str) -> Decoded | None:
