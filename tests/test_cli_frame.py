@@ -153,6 +153,8 @@ def test_ctrl_c_ends_quietly(jobs: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a background job of a shell ignores it, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(read_end)
     with open(write_end, "wb") as log:

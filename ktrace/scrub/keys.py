@@ -10,12 +10,25 @@ from ktrace.sources.strace.calls import is_key_material
 
 KEPT = 4  # bytes of crypto_info that are no secret: version and cipher
 _NUMBER = rb"(?:0x0*11a|0*282|0+432)\b"
+# the four bytes of a crypto_info, of either byte order: 3, 3 or 4, 0, 51 to 58
+_MAJOR, _MINOR = rb"\\(?:(?:00)?3|x03)", rb"\\(?:(?:00)?[34]|x0[34])"
+_NONE, _CIPHER = rb"\\(?:0(?:00)?|x00)", rb"(?:[3-9:]|\\x3[3-9a]|\\0?(?:6[3-7]|7[0-2]))"
 _ANCHOR = re.compile(
     rb"(?P<message>cmsg_level=[^,\n]{0,40})|(?P<level>SOL_TLS)\b|(?P<option>TLS_[TR]X\b)"
     rb"|sockopt ?\((?:sockfd=|fd=)?[^,\"<\n]{0,40}(?:<(?:->|[^<>\n]){0,300}>)? ?, ?(?:level=)?"
     rb"(?P<number>"
     + _NUMBER
-    + rb")|(?P<like>\"(?:\\[34]\\(?:00)?3[3-9:]\\0|\\x0[34]\\x03\\x3[3-9a]\\x00))"
+    + rb")|(?P<like>\"(?:"
+    + _MINOR
+    + _MAJOR
+    + _CIPHER
+    + _NONE
+    + rb"|"
+    + _MAJOR
+    + _MINOR
+    + _NONE
+    + _CIPHER
+    + rb"))"
     rb"|(?P<resumed><\.\.\. getsockopt resumed> *(?=\"))"
     rb"|(?P<torn>sockopt ?\((?=[^\"\n]{0,600}\\))"
     rb"|(?P<nested>\\\"\\\\[34]\\\\(?:00)?3)",

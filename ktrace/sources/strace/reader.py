@@ -301,7 +301,13 @@ class Reader:
     def _unglued(self, row: Row, text: str) -> Iterator[Event]:
         head = f"{row.tid} " if row.tid is not None else ""
         when = f"{row.time.decode()} " if row.time else ""
-        for piece in unglue(f"{head}{when}{row.name}({text}", self._lone.alive):
+        pieces = unglue(f"{head}{when}{row.name}({text}", self._lone.alive)
+        if len(pieces) < 2:
+            self._account.not_read(
+                self._source, self._base + row.line + 1, "several records on one line"
+            )
+            return
+        for piece in pieces:
             for part in scan.rows_of(Repaired(row.line, row.line, piece, [])):
                 whole = lines.whole(part.rest.decode("utf-8", "replace"))
                 if part.name and (whole is None or not lines.is_glued(whole.args)):
