@@ -7,11 +7,11 @@ PYTEST = $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-live test-browser test-kernel kernel-shell fuzz mutants lint docs bench bench-live screenshots vendor bpf install uninstall clean
+.PHONY: help demo test test-live test-browser test-kernel test-kernel-one kernel-shell fuzz mutants lint docs bench bench-live screenshots vendor bpf install uninstall clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
-		while IFS='	' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+		while IFS='	' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.with-nothing  ## set up and analyse a real HAProxy log that lost kTLS to a race
 	$(VENV)/bin/ktrace parse $(DEMO_LOG)
@@ -25,8 +25,11 @@ test-live: $(VENV)/.with-test  ## capture real programs with eBPF and strace; ne
 test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the pages in Debian's chromium
 	$(PYTEST) tests/browser -m browser $(ARGS)
 
-test-kernel: $(VENV)/.with-test  ## hold ktrace against Debian kernels in QEMU; needs root (GUEST=bookworm)
-	$(PYTEST) tests/kernel -m kernel $(if $(GUEST),-k $(GUEST)) $(ARGS)
+test-kernel: $(VENV)/.with-test  ## hold ktrace against Debian kernels in QEMU; needs root
+	$(PYTEST) tests/kernel -m kernel $(ARGS)
+
+test-kernel-one: $(VENV)/.with-test  ## the same against one of the three kernels, as .ci/run does
+	$(PYTEST) tests/kernel -m kernel -k bookworm $(ARGS)
 
 kernel-shell: $(VENV)/.with-test  ## open a shell in one of them (GUEST=bookworm, trixie, backports)
 	$(VENV)/bin/python -m tests.kernel shell $(or $(GUEST),bookworm)
