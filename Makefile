@@ -28,7 +28,7 @@ test-browser: $(VENV)/.with-browser tests/browser/node_modules  ## open the page
 test-kernel: $(VENV)/.with-test  ## hold ktrace against Debian kernels in QEMU; needs root
 	$(PYTEST) tests/kernel -m kernel $(ARGS)
 
-test-kernel-one: $(VENV)/.with-test  ## the same against one of the three kernels, as .ci/run does
+test-kernel-one: $(VENV)/.with-test  ## the same against the oldest of the three kernels
 	$(PYTEST) tests/kernel -m kernel -k bookworm $(ARGS)
 
 kernel-shell: $(VENV)/.with-test  ## open a shell in one of them (GUEST=bookworm, trixie, backports)

@@ -142,6 +142,10 @@ def test_the_recorder_lost_nothing(run: Results) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_ktrace_lost_nothing(run: Results, way: str) -> None:
-    trace = run.report(way).trace
-    assert (trace.lost_events, trace.not_understood) == (0, 0)
+def test_ktrace_lost_next_to_nothing_and_says_what(run: Results, way: str) -> None:
+    """The kernel skips a run of a probe that meets another recorder's: few, and each is said."""
+    report = run.report(way)
+    lost = report.trace.lost_events
+    assert lost <= report.trace.events // 100
+    assert any(finding.code == "KT901" for finding in report.findings) == (lost > 0)
+    assert report.trace.not_understood == 0
