@@ -1,7 +1,7 @@
 """Values are decoded by what they are, however strace, its version or a person spells them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktrace import uapi
@@ -225,6 +225,29 @@ def test_the_short_cut_reads_what_the_decoder_reads(record: str) -> None:
     assert (read.result, read.errno) == (-1 if out.errno else out.result, out.errno)
     assert read.duration_ns == out.duration_ns
     assert read.result_note == (values.note(out.note) if out.note else None)
+
+
+_PAYLOAD_PARTS = (
+    *(r"\3", r"\003", r"\0", r"\000", r"\0034", r"\x03", r"\x3", r"\130", r"\n", r"\"", r"\\"),
+    *(r"\212", r"\74", r"\x", "3", "4", "X", "k", "<", "[key]", "<redacted>", "...", "ÿ", "“"),
+)
+_payloads = st.lists(st.sampled_from(_PAYLOAD_PARTS), max_size=12).map("".join)
+
+
+@settings(max_examples=400)
+@given(_payloads, st.sampled_from(["", "..."]))
+def test_the_short_cut_reads_of_a_crypto_info_what_the_decoder_reads(body: str, cut: str) -> None:
+    rest = f'5, SOL_TLS, TLS_TX, "{body}"{cut}, 40) = 0 <0.001000>'
+    read = fast.SHORT["setsockopt"](rest.encode(), 0)
+    if read is not None:
+        found = decoded(f"setsockopt({rest}")
+        assert found is not None
+        assert (read.detail, read.key_bytes) == (found.detail, found.key_bytes)
+
+
+def test_the_short_cut_takes_the_usual_crypto_info() -> None:
+    for body in (r"\3\0034\0kkkk", r"\3\0033\0\212\17", r"\4\0034\0", r"\3\0033\0\0\0X\0k"):
+        assert fast.SHORT["setsockopt"](b'5, SOL_TLS, TLS_RX, "%s", 40) = 0' % body.encode(), 0)
 
 
 _atoms = st.sampled_from(

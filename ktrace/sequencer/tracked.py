@@ -1,7 +1,9 @@
 """A TCP socket while the trace goes on: what is known of it so far."""
 
 from collections import deque
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from ktrace.events import Endpoint, Event, FdNote, KeyDetail
 from ktrace.timelines import Limit, Place
@@ -10,7 +12,7 @@ TAIL = 24  # data calls kept in case a kTLS call follows: they are then part of 
 MAX_ROWS = 256
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A call on the connection with the TCP state around it; becomes a TimelineRow at the end."""
 
     event: Event
@@ -38,7 +40,7 @@ class Attempt:
         self.proof_ns: int | None = None
 
 
-class Install(NamedTuple):
+class Install(msgspec.Struct, frozen=True, gc=False):
     """A TLS_TX or TLS_RX call that has begun; `result` is filled in by replacing it."""
 
     event: Event
@@ -89,6 +91,7 @@ class Tracked:
         "listening",
         "local",
         "mptcp",
+        "noted",
         "number",
         "observed",
         "omitted",
@@ -121,6 +124,7 @@ class Tracked:
         self.local: str | None = None
         self.peer: str | None = None
         self.inode: int | None = None
+        self.noted: FdNote | None = None  # the last note: strace writes the same one at every call
         self.sock: int | None = None
         self.refs = 0
         self.epolls: list[Watcher] = []  # where it is registered: the kernel forgets it at the end
@@ -194,11 +198,11 @@ class Tracked:
 
     def keep_setup(self, row: Row) -> None:
         """Keep a kTLS call, and the data calls that led to it."""
-        room = MAX_ROWS - len(self.rows)
-        self.omitted += max(0, len(self.tail) - room)
-        for earlier in list(self.tail)[:room]:
-            self.rows.append(earlier)
-        self.tail.clear()
+        if self.tail:
+            room = MAX_ROWS - len(self.rows)
+            self.omitted += max(0, len(self.tail) - room)
+            self.rows.extend(list(self.tail)[:room])
+            self.tail.clear()
         self.data_calls = 0
         self.keep(row)
 
@@ -221,6 +225,7 @@ class Tracked:
         """Take addresses and the inode from what -yy wrote behind the fd."""
         if note is None:
             return
+        self.noted = note
         if note.inode is not None and self.inode is None:
             self.inode = note.inode
         if note.peer is not None and self.peer is None:

@@ -111,11 +111,13 @@ class World:
         if event.fd is None:
             return self._without_descriptor(event)
         found = self.processes.get(event.tid, event.fd)
-        if isinstance(found, Tracked) and _is_another(found, event.note):
-            self.processes.close(event.tid, event.fd)
-            found = None
+        if isinstance(found, Tracked) and event.note is not found.noted:
+            if _is_another(found, event.note):
+                self.processes.close(event.tid, event.fd)
+                found = None
+            else:
+                found.learn(event.note)
         if isinstance(found, Tracked):
-            found.learn(event.note)
             if event.sock is not None and found.sock is None:
                 self.recognise(found, event.sock)
             if not found.queued:

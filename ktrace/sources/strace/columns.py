@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Collection, Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
+Numeric = TypeVar("Numeric", NDArray[np.uint32], NDArray[np.uint64])
 
 _ZERO, _BLANK = ord("0"), ord(" ")
 _TAIL = len("123 <0.000021>")  # the last bytes of a call that moved at least 100 bytes
@@ -93,7 +95,7 @@ class Columns:
             words &= np.uint64((1 << 8 * self.clock) - 1)
         if (self._bytes[self._starts + (self.clock - 1)] != _BLANK).any():
             raise Unusual
-        for word in np.unique(words).tolist():
+        for word in _different(words).tolist():
             shown = word.to_bytes(_WORD, "little")[: self.clock]
             if _PID.fullmatch(shown.ljust(self.clock)) is None:
                 raise Unusual
@@ -128,9 +130,10 @@ class Columns:
 
     def _learned(self, places: Numbers, keys: NDArray[np.uint32]) -> Numbers:
         """Return what the lines are whose first bytes were not met before."""
-        different, where = np.unique(keys, return_inverse=True)
-        kinds = [self._kind(places, where == index) for index in range(len(different))]
-        return np.array(kinds, np.int64)[where]
+        found = np.zeros(len(keys), np.int64)
+        for key in _different(keys):
+            found[keys == key] = self._kind(places, keys == key)
+        return found
 
     def _kind(self, places: Numbers, chosen: Flags) -> int:
         """Return what the chosen lines are, which begin with the same bytes."""
@@ -222,6 +225,12 @@ def _are_digits(some: Bytes) -> Flags:
 def _rows_equal(rows: Bytes, one: Bytes) -> Flags:
     flags: Flags = np.asarray((rows == one).all(axis=1))
     return flags
+
+
+def _different(some: Numeric) -> Numeric:
+    """Return each number once (numpy's own function loads its masked arrays)."""
+    ordered = np.sort(some)
+    return ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))]
 
 
 def _shape_of(word: int) -> tuple[np.uint64, np.uint64]:

@@ -107,7 +107,14 @@ def _close(text: bytes, start: int) -> Read | None:
 
 
 _SETSOCKOPT = _pattern(rb", (SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
-_TLS = _pattern(rb", SOL_TLS, TLS_(TX|RX), (\"(?:[^\"\\\n]++|\\.)*+\"(?:\.\.\.)?), (\d{1,4})")
+_BYTE = rb"(?>\\(?:x[0-9a-fA-F]{1,2}|[0-7]{1,3}|[a-z\"\\])|[^\"\\\n\x80-\xff])"
+# version and cipher_type apart from the rest, which is looked at and dropped
+_TLS = _pattern(
+    rb", SOL_TLS, TLS_(TX|RX), \"(?!<|\.\.\.)(%s{4}+)((?:[^\"\\\n]++|\\.)*+)\"(?:\.\.\.)?" % _BYTE
+    + rb", (\d{1,4})"
+)
+# a first byte that is neither filler nor the bracket before a word
+_KEY_BYTE = re.compile(rb"[^\"\\\n<\[X\x80-\xff]|\\(?!130|74|133)[1-7]")
 
 
 @lru_cache(maxsize=512)
@@ -140,16 +147,19 @@ def _key(text: bytes, start: int) -> Read | None:
     match = _TLS.match(text, start)
     if match is None:
         return None
-    fd, note, direction, payload, optlen, result, result_note, errno, seconds = match.groups()
-    version, cipher, shown = calls.crypto_info(payload.decode("utf-8", "replace"))
-    detail = _key_detail(direction, version, cipher, optlen)
+    fd, note, direction, four, rest, optlen, result, result_note, errno, seconds = match.groups()
+    shown = _KEY_BYTE.match(rest) is not None or (rest != b"" and _shows_key(four, rest))
+    detail = _key_detail(direction, four, optlen)
     return _read(_KIND_KEY, fd, note, detail, result, result_note, errno, seconds, key_bytes=shown)
 
 
+def _shows_key(four: bytes, rest: bytes) -> bool:
+    return calls.crypto_info((b'"%s%s"' % (four, rest)).decode("utf-8", "replace"))[2]
+
+
 @lru_cache(maxsize=64)
-def _key_detail(
-    direction: bytes, version: int | None, cipher: int | None, optlen: bytes
-) -> KeyDetail:
+def _key_detail(direction: bytes, four: bytes, optlen: bytes) -> KeyDetail:
+    version, cipher, _ = calls.crypto_info(f'"{four.decode()}"')
     return KeyDetail("tx" if direction == b"TX" else "rx", version, cipher, int(optlen))
 
 

@@ -170,7 +170,7 @@ def chunks(
                 if not newline:
                     continue
                 skipping = False
-            kept += data
+            kept = kept + data if kept else data
             cut = cut_at(kept)
             if cut:
                 yield Chunk(kept[:cut], skipped)
@@ -210,7 +210,7 @@ def _some(stream: BinaryIO) -> bytes:
     except EOFError:
         if not parts:
             raise
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def read_block(stream: BinaryIO, path: str) -> bytes:

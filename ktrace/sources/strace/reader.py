@@ -92,6 +92,8 @@ class Reader:
         self._data = b""  # the block that is read
         self._position = 0
         self._absent: dict[bytes, int] = {}  # up to where in the block a name is known not to stand
+        self._asked: Collection[bytes] | None = None  # the names that were looked for last
+        self._clear_to = 0  # up to where none of them stands
         self._passed = Passed()
 
     def events(self, blocks: Iterator[tuple[bytes, Block]]) -> Iterator[Event]:
@@ -101,6 +103,7 @@ class Reader:
             self._note_block(block)
             self._data = data
             self._absent.clear()
+            self._clear_to = 0
             for row in block.rows:
                 start, end = row.quiet
                 self._position = end
@@ -190,13 +193,19 @@ class Reader:
         asked = self._consumer.asked if self._consumer is not None else None
         if asked is None or "recvfrom" not in self._account.names:
             return False
-        absent = self._absent
+        if asked is self._asked and end <= self._clear_to:
+            return True
+        absent, clear_to = self._absent, len(data)
         for name in asked:
-            if absent.get(name, 0) < end:
+            known = absent.get(name, 0)
+            if known < end:
                 place = data.find(name, start, end + LOOK_AHEAD)
                 if 0 <= place < end:
                     return False
-                absent[name] = end + LOOK_AHEAD if place < 0 else place
+                known = absent[name] = end + LOOK_AHEAD if place < 0 else place
+            if known < clear_to:
+                clear_to = known
+        self._asked, self._clear_to = asked, clear_to
         return True
 
     def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
