@@ -215,7 +215,7 @@ def test_the_short_cut_reads_what_the_decoder_reads(record: str) -> None:
     found = decoded(record)
     assert out is not None
     assert found is not None
-    read = fast.SHORT[name](rest.encode(), 0)
+    read = fast.read(name, rest.encode())
     if name == "socket" and "AF_UNIX" in record:
         assert read is None or read.detail == found.detail
         return
@@ -238,7 +238,7 @@ _payloads = st.lists(st.sampled_from(_PAYLOAD_PARTS), max_size=12).map("".join)
 @given(_payloads, st.sampled_from(["", "..."]))
 def test_the_short_cut_reads_of_a_crypto_info_what_the_decoder_reads(body: str, cut: str) -> None:
     rest = f'5, SOL_TLS, TLS_TX, "{body}"{cut}, 40) = 0 <0.001000>'
-    read = fast.SHORT["setsockopt"](rest.encode(), 0)
+    read = fast.read("setsockopt", rest.encode())
     if read is not None:
         found = decoded(f"setsockopt({rest}")
         assert found is not None
@@ -247,7 +247,7 @@ def test_the_short_cut_reads_of_a_crypto_info_what_the_decoder_reads(body: str, 
 
 def test_the_short_cut_takes_the_usual_crypto_info() -> None:
     for body in (r"\3\0034\0kkkk", r"\3\0033\0\212\17", r"\4\0034\0", r"\3\0033\0\0\0X\0k"):
-        assert fast.SHORT["setsockopt"](b'5, SOL_TLS, TLS_RX, "%s", 40) = 0' % body.encode(), 0)
+        assert fast.read("setsockopt", b'5, SOL_TLS, TLS_RX, "%s", 40) = 0' % body.encode())
 
 
 _atoms = st.sampled_from(

@@ -1,6 +1,6 @@
 """Reads what a scrub writes as `ktrace parse` would: the second pair of eyes."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from ktrace.errors import KtraceError
 from ktrace.sources.strace import dialect, files, scan
@@ -20,7 +20,7 @@ class _Unconcerned:
     """A consumer to which no data call matters."""
 
     generation = 0
-    asked: Collection[bytes] = ()
+    asked: frozenset[int] = frozenset()
 
     def settled(self, tid: int, fd: int) -> Counted:
         return _Anything()

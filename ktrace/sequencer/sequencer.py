@@ -33,7 +33,7 @@ class Sequencer:
         self._world = World(finished, first_id)
         self._detailed = detailed
         self._asked_at = -1
-        self._asked: list[bytes] | None = None
+        self._asked: frozenset[int] | None = None
 
     def feed(self, event: Event) -> None:
         """Apply one event."""
@@ -63,15 +63,15 @@ class Sequencer:
         return found if isinstance(found, Other) else None
 
     @property
-    def asked(self) -> Collection[bytes] | None:
-        """`(fd` for each socket that a data call could prove something of; None: ask for all.
+    def asked(self) -> frozenset[int] | None:
+        """The fd of each socket that a data call could prove something of; None: ask for all.
 
         Only without timelines: with them every data call is counted for its connection.
         """
         world = self._world
         if self._asked_at != world.changes:
             self._asked_at = world.changes
-            self._asked = None if self._detailed else _names(world.unsettled.values())
+            self._asked = None if self._detailed else _numbers(world.unsettled.values())
         return self._asked
 
     def close_all(self) -> int:
@@ -85,8 +85,8 @@ class Sequencer:
             tracked.limits.add("lost-events")
 
 
-def _names(sockets: Collection[Tracked]) -> list[bytes] | None:
-    """Return how data calls on a few sockets begin; None for many, or with several numbers."""
+def _numbers(sockets: Collection[Tracked]) -> frozenset[int] | None:
+    """Return the descriptors of a few sockets; None for many, or with several numbers."""
     if len(sockets) > MAX_ASKED or any(tracked.refs != 1 for tracked in sockets):
         return None
-    return [b"(%d" % tracked.fd for tracked in sockets]
+    return frozenset([tracked.fd for tracked in sockets])

@@ -36,6 +36,7 @@ _EVENT = len(_INPUT)
 _FIRST_EVENT = len("<... epoll_pwait2 resumed>[{events=EPOLLIN, data=") + 16  # it begins before
 _ONE = np.frombuffer(b"= 1 <", np.uint8)
 _RESUMED = len(b"<... ")
+_NAME, _MOST_DIGITS = 16, 8  # a longer name, a longer number is none of a data call's
 _REACH = 96  # bytes beside a place that may be asked for
 _UNDERSCORE = len("epoll")  # in epoll_wait and epoll_pwait
 _WORD = 8
@@ -57,6 +58,7 @@ class Columns:
         self._ends: Numbers = np.flatnonzero(self._bytes == ord("\n"))
         self._starts: Numbers = np.concatenate(([0], self._ends[:-1] + 1))
         self.lines = len(self._ends)
+        self._data_calls: Numbers = np.zeros(0, np.int64)
         if int((self._ends - self._starts).min()) < call + max(KEY, _TAIL):
             raise Unusual
         self._check_heads()
@@ -66,6 +68,23 @@ class Columns:
         picked = np.flatnonzero(self._matters())
         starts, ends = self._starts[picked], self._ends[picked]
         yield from zip(picked.tolist(), starts.tolist(), ends.tolist(), strict=True)
+
+    def data_fds(self, before: list[int]) -> tuple[list[int], list[int]]:
+        """Return the descriptors of the quiet data calls, and how many stand before each of these lines.
+
+        A first argument that is no number, of a call that only begins like one of these, counts
+        as 0.
+        """
+        calls = self._starts[self._data_calls] + self.call
+        fds = calls + (self._at(calls, 0, _NAME) == ord("(")).argmax(axis=1) + 1
+        digits = self._at(fds, 0, _MOST_DIGITS + 1) - _ZERO
+        numbers, on = np.zeros(len(fds), np.int64), np.ones(len(fds), np.bool_)
+        for column in range(_MOST_DIGITS):
+            on &= digits[:, column] < 10
+            numbers = np.where(on, numbers * 10 + digits[:, column], numbers)
+        if (on & (digits[:, -1] < 10)).any() or (digits[:, 1] == ord("x") - _ZERO).any():
+            raise Unusual
+        return numbers.tolist(), np.searchsorted(self._data_calls, before).tolist()
 
     def calls_ending(self, endings: Collection[str]) -> int:
         """Return how often a name with one of these last two letters stands before a `(`."""
@@ -155,6 +174,7 @@ class Columns:
         matters: Flags = kinds == CORE
         data = np.flatnonzero(kinds == DATA)
         self._look(matters, data, self._moved(self._ends[data], first[data]))
+        self._data_calls = data[first[data] & ~matters[data]]
         polls = np.flatnonzero(kinds == WAIT)  # epoll_wait and kin, and what else begins so
         letters = self._bytes[calls[polls] + _UNDERSCORE + 1]
         is_wait = (letters == ord("w")) | (letters == ord("p"))

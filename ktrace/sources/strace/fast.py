@@ -1,12 +1,14 @@
 """Short cuts for the few forms that make up nearly every record that matters.
 
-Each reads a whole record with one regular expression and gives what the decoder in calls.py gives
-for it, or None for any other form; a test holds the two against each other.
+A record is parted into descriptor, arguments and end.  Each of these comes again and again, so most
+are read once and remembered. What comes out is what the decoder in calls.py gives, or None for any
+other form; a test holds the two against each other.
 """
 
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 
@@ -27,6 +29,8 @@ from ktrace.events import (
 )
 from ktrace.sources.strace import calls, values
 
+Known = TypeVar("Known")
+
 
 class Read(msgspec.Struct, frozen=True, gc=False):
     """A record read at once: the fields of an event that come from its text."""
@@ -42,52 +46,73 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     key_bytes: bool = False
 
 
-Short = Callable[[bytes, int], Read | None]
+Returned = tuple[int, str | None, FdNote | None, int | None]  # result, errno, note, ns
+Short = Callable[[bytes, Returned], Read | None]
 _NOTE = rb"(?:<([^<>\n]*+(?:(?<=-)>[^<>\n]*+)?)>)?"
-_FD = rb"(\d{1,9})" + _NOTE
-_TAIL = rb"\) = (?:(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\))(?: <(\d{1,6}\.\d{6})>)?$"
+_FD = re.compile(rb"(\d{1,9})" + _NOTE)
+_RETURNED = re.compile(
+    rb"(?:(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\))(?: <(\d{1,6}\.\d{6})>)?"
+)
 _V4 = (
     rb"\{sa_family=AF_INET, sin_port=htons\((\d{1,5})\), sin_addr=inet_addr\(\"([0-9.]{7,15})\"\)\}"
 )
+MOST_KEPT = 8192
 
 
-def _pattern(middle: bytes) -> re.Pattern[bytes]:
-    return re.compile(_FD + middle + _TAIL)
+class _Texts(dict[bytes, Known | None]):
+    """What was read of short texts that come again and again.
+
+    A text that was not understood is not kept: it may be a torn one, with a piece of a key in it.
+    """
+
+    def __init__(self, read: Callable[[bytes], Known | None]) -> None:
+        self._read = read
+
+    def __missing__(self, text: bytes) -> Known | None:
+        known = self._read(text)
+        if known is not None:
+            if len(self) >= MOST_KEPT:
+                self.clear()
+            self[text] = known
+        return known
 
 
-@lru_cache(maxsize=8192)
-def _note(raw: bytes) -> FdNote | None:
-    return values.note(raw.decode("utf-8", "replace"))
+def _descriptor(text: bytes) -> tuple[int, FdNote | None] | None:
+    match = _FD.fullmatch(text)
+    if match is None:
+        return None
+    return int(match[1]), _note(match[2])
 
 
-@lru_cache(maxsize=64)
-def _errno(raw: bytes) -> str:
-    return raw.decode()
-
-
-def _read(
-    kind: Kind,
-    fd: bytes | None,
-    note: bytes | None,
-    detail: Detail | None,
-    result: bytes | None,
-    result_note: bytes | None,
-    errno: bytes | None,
-    seconds: bytes | None,
-    *,
-    key_bytes: bool = False,
-) -> Read:
-    return Read(
-        kind,
-        None if fd is None else int(fd),
-        None if note is None else _note(note),
-        detail,
+def _returned(text: bytes) -> Returned | None:
+    match = _RETURNED.fullmatch(text)
+    if match is None:
+        return None
+    result, result_note, errno, seconds = match.groups()
+    return (
         -1 if result is None else int(result),
-        None if errno is None else _errno(errno),
-        None if result_note is None else _note(result_note),
+        None if errno is None else errno.decode(),
+        _note(result_note),
         None if seconds is None else int(seconds.replace(b".", b"")) * 1000,
-        key_bytes,
     )
+
+
+def _note(raw: bytes | None) -> FdNote | None:
+    return None if raw is None else values.note(raw.decode("utf-8", "replace"))
+
+
+_DESCRIPTORS = _Texts(_descriptor)
+_ENDS = _Texts(_returned)
+
+
+def read(name: str, text: bytes, start: int = 0) -> Read | None:
+    """Read a whole record of the usual form; `text` from `start` on is what follows `name(`."""
+    short = SHORT.get(name)
+    if short is None:
+        return None
+    head, _, tail = text.rpartition(b") = ")
+    returned = _ENDS[tail]
+    return short(head[start:], returned) if returned is not None else None
 
 
 # found once: Python 3.11 takes as long to find a member of an Enum as to call a function
@@ -95,30 +120,38 @@ _KIND_ACCEPT, _KIND_CLOSE, _KIND_CONNECT = Kind.ACCEPT, Kind.CLOSE, Kind.CONNECT
 _KIND_EPOLL_CTL, _KIND_KEY, _KIND_SHUTDOWN = Kind.EPOLL_CTL, Kind.KEY, Kind.SHUTDOWN
 _KIND_SOCKET, _KIND_WAIT = Kind.SOCKET, Kind.WAIT
 
-_CLOSE = _pattern(b"")
 
-
-def _close(text: bytes, start: int) -> Read | None:
-    match = _CLOSE.match(text, start)
-    if match is None:
+def _made(
+    kind: Kind, fd: bytes, detail: Detail | None, returned: Returned, key_bytes: bool = False
+) -> Read | None:
+    described = _DESCRIPTORS[fd]
+    if described is None:
         return None
-    fd, note, result, result_note, errno, seconds = match.groups()
-    return _read(_KIND_CLOSE, fd, note, None, result, result_note, errno, seconds)
+    result, errno, result_note, duration_ns = returned
+    number, note = described
+    return Read(kind, number, note, detail, result, errno, result_note, duration_ns, key_bytes)
 
 
-_SETSOCKOPT = _pattern(rb", (SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
+def _close(text: bytes, returned: Returned) -> Read | None:
+    return _made(_KIND_CLOSE, text, None, returned)
+
+
+_SETSOCKOPT = re.compile(rb"(SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
 _BYTE = rb"(?>\\(?:x[0-9a-fA-F]{1,2}|[0-7]{1,3}|[a-z\"\\])|[^\"\\\n\x80-\xff])"
 # version and cipher_type apart from the rest, which is looked at and dropped
-_TLS = _pattern(
-    rb", SOL_TLS, TLS_(TX|RX), \"(?!<|\.\.\.)(%s{4}+)((?:[^\"\\\n]++|\\.)*+)\"(?:\.\.\.)?" % _BYTE
+_TLS = re.compile(
+    rb"SOL_TLS, TLS_(TX|RX), \"(?!<|\.\.\.)(%s{4}+)((?:[^\"\\\n]++|\\.)*+)\"(?:\.\.\.)?" % _BYTE
     + rb", (\d{1,4})"
 )
 # a first byte that is neither filler nor the bracket before a word
 _KEY_BYTE = re.compile(rb"[^\"\\\n<\[X\x80-\xff]|\\(?!130|74|133)[1-7]")
 
 
-@lru_cache(maxsize=512)
-def _option(level: bytes, name: bytes, value: bytes, optlen: bytes) -> tuple[Kind, Detail] | None:
+def _option(text: bytes) -> tuple[Kind, Detail] | None:
+    match = _SETSOCKOPT.fullmatch(text)
+    if match is None:
+        return None
+    level, name, value, optlen = match.groups()
     if level == b"SOL_TCP" and name == b"TCP_ULP":
         ulp = calls.ulp_name(f"[{value.decode()}]")
         if ulp in (None, "tls"):
@@ -131,26 +164,24 @@ def _option(level: bytes, name: bytes, value: bytes, optlen: bytes) -> tuple[Kin
     return None
 
 
-def _setsockopt(text: bytes, start: int) -> Read | None:
-    match = _SETSOCKOPT.match(text, start)
-    if match is None:
-        return _key(text, start)
-    fd, note, level, name, value, optlen, result, result_note, errno, seconds = match.groups()
-    option = _option(level, name, value, optlen)
-    if option is None:
-        return None
-    kind, detail = option
-    return _read(kind, fd, note, detail, result, result_note, errno, seconds)
+_OPTIONS = _Texts(_option)
 
 
-def _key(text: bytes, start: int) -> Read | None:
-    match = _TLS.match(text, start)
+def _setsockopt(text: bytes, returned: Returned) -> Read | None:
+    fd, _, option = text.partition(b", ")
+    if option.startswith(b"SOL_TLS"):
+        return _key(fd, option, returned)
+    known = _OPTIONS[option]
+    return _made(known[0], fd, known[1], returned) if known is not None else None
+
+
+def _key(fd: bytes, text: bytes, returned: Returned) -> Read | None:
+    match = _TLS.fullmatch(text)
     if match is None:
         return None
-    fd, note, direction, four, rest, optlen, result, result_note, errno, seconds = match.groups()
+    direction, four, rest, optlen = match.groups()
     shown = _KEY_BYTE.match(rest) is not None or (rest != b"" and _shows_key(four, rest))
-    detail = _key_detail(direction, four, optlen)
-    return _read(_KIND_KEY, fd, note, detail, result, result_note, errno, seconds, key_bytes=shown)
+    return _made(_KIND_KEY, fd, _key_detail(direction, four, optlen), returned, shown)
 
 
 def _shows_key(four: bytes, rest: bytes) -> bool:
@@ -163,22 +194,23 @@ def _key_detail(direction: bytes, four: bytes, optlen: bytes) -> KeyDetail:
     return KeyDetail("tx" if direction == b"TX" else "rx", version, cipher, int(optlen))
 
 
-_EPOLL_CTL = _pattern(
-    rb", EPOLL_CTL_(ADD|MOD|DEL), (\d{1,9})(?:<[^<>\n]*+(?:(?<=-)>[^<>\n]*+)?>)?, "
+_EPOLL_CTL = re.compile(
+    rb"EPOLL_CTL_(ADD|MOD|DEL), (\d{1,9})(?:<[^<>\n]*+(?:(?<=-)>[^<>\n]*+)?>)?, "
     rb"(?:\{events=(EPOLL[A-Z|]+), data=(?:\{u32=\d+, u64=(\d{1,20})\}|(0x[0-9a-f]{1,16}))\}"
     rb"|NULL|0x[0-9a-f]+)"
 )
 
 
-def _epoll_ctl(text: bytes, start: int) -> Read | None:
-    match = _EPOLL_CTL.match(text, start)
+def _epoll_ctl(text: bytes, returned: Returned) -> Read | None:
+    epfd, _, rest = text.partition(b", ")
+    match = _EPOLL_CTL.fullmatch(rest)
     if match is None:
         return None
-    epfd, note, op, fd, events, data, hexed, result, result_note, errno, seconds = match.groups()
+    op, fd, events, data, hexed = match.groups()
     shown = int(data) if data else int(hexed, 16) if hexed else None
     bits = None if events is None else _bits(events)
     detail = EpollCtlDetail(_OPS[op], int(fd), bits, shown)
-    return _read(_KIND_EPOLL_CTL, epfd, note, detail, result, result_note, errno, seconds)
+    return _made(_KIND_EPOLL_CTL, epfd, detail, returned)
 
 
 _OPS = {op.encode(): op for op in ("ADD", "MOD", "DEL")}
@@ -189,75 +221,78 @@ def _bits(events: bytes) -> int:
     return values.event_bits(events.decode())
 
 
-_EPOLL_WAIT = _pattern(rb", \[([^\]\n.]*)\], \d{1,9}, -?\d{1,9}(?:, NULL, 8)?")
+_EPOLL_WAIT = re.compile(rb"\[([^\]\n.]*)\], \d{1,9}, -?\d{1,9}(?:, NULL, 8)?")
 
 
-def _epoll_wait(text: bytes, start: int) -> Read | None:
-    match = _EPOLL_WAIT.match(text, start)
+def _epoll_wait(text: bytes, returned: Returned) -> Read | None:
+    epfd, _, rest = text.partition(b", ")
+    match = _EPOLL_WAIT.fullmatch(rest)
     if match is None:
         return None
-    epfd, note, array, result, result_note, errno, seconds = match.groups()
-    entries = values.epoll_events(array.decode("utf-8", "replace"))
-    ready = tuple(Ready(None, data, bits) for bits, data in entries)
-    count = int(result) if result else 0
+    entries = values.epoll_events(match[1].decode("utf-8", "replace"))
+    ready = tuple([Ready(None, data, bits) for bits, data in entries])
+    count = max(returned[0], 0)
     detail = WaitDetail(ready if count else (), len(entries) < count)
-    return _read(_KIND_WAIT, epfd, note, detail, result, result_note, errno, seconds)
+    return _made(_KIND_WAIT, epfd, detail, returned)
 
 
-_CONNECT = _pattern(rb", " + _V4 + rb", 16")
+_CONNECT = re.compile(_V4 + rb", 16")
+_ACCEPT = re.compile(_V4 + rb", \[[^\]\n]*\](?:, (0|SOCK_[A-Z_|]+))?")
 
 
-def _connect(text: bytes, start: int) -> Read | None:
-    match = _CONNECT.match(text, start)
+def _address(text: bytes) -> Endpoint | None:
+    match = _CONNECT.fullmatch(text)
+    return None if match is None else Endpoint("AF_INET", match[2].decode(), int(match[1]))
+
+
+_ADDRESSES = _Texts(_address)
+
+
+def _connect(text: bytes, returned: Returned) -> Read | None:
+    fd, _, address = text.partition(b", ")
+    endpoint = _ADDRESSES[address]
+    return _made(_KIND_CONNECT, fd, endpoint, returned) if endpoint is not None else None
+
+
+def _accept(text: bytes, returned: Returned) -> Read | None:
+    fd, _, rest = text.partition(b", ")
+    match = _ACCEPT.fullmatch(rest)
     if match is None:
         return None
-    fd, note, port, address, result, result_note, errno, seconds = match.groups()
-    detail = Endpoint("AF_INET", address.decode(), int(port))
-    return _read(_KIND_CONNECT, fd, note, detail, result, result_note, errno, seconds)
-
-
-_ACCEPT = _pattern(rb", " + _V4 + rb", \[[^\]\n]*\](?:, (0|SOCK_[A-Z_|]+))?")
-
-
-def _accept(text: bytes, start: int) -> Read | None:
-    match = _ACCEPT.match(text, start)
-    if match is None:
-        return None
-    fd, note, port, address, flags, result, result_note, errno, seconds = match.groups()
+    port, address, flags = match.groups()
     peer = Endpoint("AF_INET", address.decode(), int(port))
     detail = AcceptDetail(peer, b"CLOEXEC" in (flags or b""))
-    return _read(_KIND_ACCEPT, fd, note, detail, result, result_note, errno, seconds)
-
-
-_SHUTDOWN = _pattern(rb", (SHUT_RD|SHUT_WR|SHUT_RDWR)")
-
-
-def _shutdown(text: bytes, start: int) -> Read | None:
-    match = _SHUTDOWN.match(text, start)
-    if match is None:
-        return None
-    fd, note, how, result, result_note, errno, seconds = match.groups()
-    return _read(_KIND_SHUTDOWN, fd, note, _HOW[how], result, result_note, errno, seconds)
+    return _made(_KIND_ACCEPT, fd, detail, returned)
 
 
 _HOW = {name.encode(): IntDetail(number) for name, number in uapi.SHUTDOWN.items()}
 
-_SOCKET = re.compile(rb"([A-Z_0-9]{2,20}), ([A-Z_|]{2,60}), ([A-Z_0-9]{1,20})" + _TAIL)
+
+def _shutdown(text: bytes, returned: Returned) -> Read | None:
+    fd, _, how = text.partition(b", ")
+    detail = _HOW.get(how)
+    return _made(_KIND_SHUTDOWN, fd, detail, returned) if detail is not None else None
 
 
-@lru_cache(maxsize=256)
-def _arguments(family: bytes, kind: bytes, protocol: bytes) -> Detail | None:
-    decoded = calls.DECODERS["socket"]([family.decode(), kind.decode(), protocol.decode()], None)
+_SOCKET = re.compile(rb"([A-Z_0-9]{2,20}), ([A-Z_|]{2,60}), ([A-Z_0-9]{1,20})")
+
+
+def _arguments(text: bytes) -> Detail | None:
+    if _SOCKET.fullmatch(text) is None:
+        return None
+    decoded = calls.DECODERS["socket"](text.decode().split(", "), None)
     return decoded.detail if decoded is not None else None
 
 
-def _socket(text: bytes, start: int) -> Read | None:
-    match = _SOCKET.match(text, start)
-    if match is None:
+_ARGUMENTS: "_Texts[Detail]" = _Texts(_arguments)
+
+
+def _socket(text: bytes, returned: Returned) -> Read | None:
+    detail = _ARGUMENTS[text]
+    if detail is None:
         return None
-    *arguments, result, result_note, errno, seconds = match.groups()
-    detail = _arguments(*arguments)
-    return _read(_KIND_SOCKET, None, None, detail, result, result_note, errno, seconds)
+    result, errno, result_note, duration_ns = returned
+    return Read(_KIND_SOCKET, None, None, detail, result, errno, result_note, duration_ns)
 
 
 SHORT: dict[str, Short] = {

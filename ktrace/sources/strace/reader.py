@@ -1,16 +1,16 @@
 """From the files of one trace to its events, and what was seen and not understood on the way."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ktrace.events import BEGIN, END, WHOLE, Event, Kind, Phase, WaitDetail
-from ktrace.sources.strace import lines, scan
+from ktrace.sources.strace import fast, lines, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
-from ktrace.sources.strace.fast import SHORT, Read
+from ktrace.sources.strace.fast import Read
 from ktrace.sources.strace.lone import Lone
 from ktrace.sources.strace.passed import Passed
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
@@ -25,7 +25,6 @@ _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$"
 _WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
 _SPECIAL = (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
 MAX_KNOWN = 1024  # descriptors remembered: more would keep ended sockets in memory
-LOOK_AHEAD = 8192  # bytes that are searched for a name in one go: most parts are short
 _UNFINISHED = b" <unfinished ...>"
 _ZERO_OR_FAILS = frozenset((Kind.ULP, Kind.KEY))
 
@@ -50,8 +49,8 @@ class Consumer(Protocol):
     def settled(self, tid: int, fd: int) -> Counted | None: ...
 
     @property
-    def asked(self) -> Collection[bytes] | None:
-        """`(fd` for each descriptor whose data calls matter, None when all do."""
+    def asked(self) -> frozenset[int] | None:
+        """The descriptors whose data calls matter, None when all do."""
 
 
 class Half(NamedTuple):
@@ -91,9 +90,6 @@ class Reader:
         self._generation = -1
         self._data = b""  # the block that is read
         self._position = 0
-        self._absent: dict[bytes, int] = {}  # up to where in the block a name is known not to stand
-        self._asked: Collection[bytes] | None = None  # the names that were looked for last
-        self._clear_to = 0  # up to where none of them stands
         self._passed = Passed()
 
     def events(self, blocks: Iterator[tuple[bytes, Block]]) -> Iterator[Event]:
@@ -102,12 +98,10 @@ class Reader:
         for data, block in blocks:
             self._note_block(block)
             self._data = data
-            self._absent.clear()
-            self._clear_to = 0
-            for row in block.rows:
+            for index, row in enumerate(block.rows):
                 start, end = row.quiet
                 self._position = end
-                if end > start and (awaited or not self._nobody_asks(data, start, end)):
+                if end > start and (awaited or not self._nobody_asks(block, index)):
                     yield from self._quiet(data, row)
                 if row.read is not None:
                     yield whole(row, row.read)
@@ -188,25 +182,18 @@ class Reader:
         for known in counted:
             known.omitted += 1
 
-    def _nobody_asks(self, data: bytes, start: int, end: int) -> bool:
-        """Tell whether none of the few sockets that data calls could say something of is named."""
+    def _nobody_asks(self, block: Block, index: int) -> bool:
+        """Tell whether the quiet part before a row has no data call that could say something of
+        the few sockets that are open to it.
+        """
         asked = self._consumer.asked if self._consumer is not None else None
         if asked is None or "recvfrom" not in self._account.names:
             return False
-        if asked is self._asked and end <= self._clear_to:
-            return True
-        absent, clear_to = self._absent, len(data)
-        for name in asked:
-            known = absent.get(name, 0)
-            if known < end:
-                place = data.find(name, start, end + LOOK_AHEAD)
-                if 0 <= place < end:
-                    return False
-                known = absent[name] = end + LOOK_AHEAD if place < 0 else place
-            if known < clear_to:
-                clear_to = known
-        self._asked, self._clear_to = asked, clear_to
-        return True
+        if block.data is not None:
+            fds, ends = block.data
+            return asked.isdisjoint(fds[ends[index - 1] if index else 0 : ends[index]])
+        data, (start, end) = self._data, block.rows[index].quiet
+        return all(data.find(b"(%d" % fd, start, end) < 0 for fd in asked)
 
     def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
         """Return what each call was made on; None when one of them needs a look."""
@@ -272,10 +259,10 @@ class Reader:
 
     def _short_begin(self, row: Row, tid: int) -> Event | None:
         """Read the first half of a call of a usual form at once, as if it had returned."""
-        read, rest = SHORT.get(row.name), row.rest
-        if read is None or row.name in OUT_ARGUMENTS or not rest.endswith(_UNFINISHED):
+        rest = row.rest
+        if row.name in OUT_ARGUMENTS or not rest.endswith(_UNFINISHED) or b") =" in rest:
             return None
-        got = read(rest.removesuffix(_UNFINISHED) + b") = 0", 0) if b") =" not in rest else None
+        got = fast.read(row.name, rest.removesuffix(_UNFINISHED) + b") = 0")
         if got is None:
             return None
         if got.key_bytes:
@@ -535,10 +522,7 @@ def _only_moved(rest: bytes) -> bool:
 
 def _short_joined(row: Row, first: str) -> Decoded | None:
     """Read a call of a usual form at once from its two halves."""
-    read = SHORT.get(row.name)
-    if read is None:
-        return None
-    got = read(b"%s, %s" % (first.rstrip(", ").encode(), row.rest.lstrip(b", ")), 0)
+    got = fast.read(row.name, b"%s, %s" % (first.rstrip(", ").encode(), row.rest.lstrip(b", ")))
     if got is None or got.key_bytes:
         return None
     return Decoded(got.kind, got.fd, got.note, got.detail)

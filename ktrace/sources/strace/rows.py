@@ -31,11 +31,22 @@ class Row(msgspec.Struct, gc=False):
     read: Read | None = None
 
 
+class Data(NamedTuple):
+    """The descriptors of the data calls in the quiet parts of a block.
+
+    Those before row `i` end at `ends[i]` and begin where those before the row above it end.
+    """
+
+    fds: list[int]
+    ends: list[int]
+
+
 class Block(NamedTuple):
     """What one block holds; line numbers count from 0 at its first line.
 
     `bad` are (line, reason) of what was not understood, the first few; `not_understood` counts them
     all. The last row may be a mere end mark (no name): the quiet part behind the last candidate.
+    `data` is None where the descriptors of data calls were not looked for.
     """
 
     rows: list[Row]
@@ -46,6 +57,7 @@ class Block(NamedTuple):
     unfiltered: bool
     waits: bool
     passed: int
+    data: Data | None = None
 
 
 class Dialect(NamedTuple):

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ktrace.sources.strace import fast
 from ktrace.sources.strace import lines as grammar
-from ktrace.sources.strace.fast import SHORT
 from ktrace.sources.strace.repair import Assembler, Repaired
 from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Dialect, Row
 from ktrace.sources.strace.usual import AUDITED, RAW_SPECIAL_DATA, SPECIAL_DATA, scan_usual
@@ -220,8 +220,7 @@ def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Bloc
             passed += delta_ns(time)
         audit -= name in AUDITED and not resumed
         number, label = pid or bpid, comm or bcomm
-        short = SHORT.get(name) if core else None
-        read = short(rest, 0) if short is not None else None
+        read = fast.read(name, rest) if core else None
         rows.append(
             Row(
                 line,

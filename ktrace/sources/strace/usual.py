@@ -11,10 +11,10 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from ktrace.sources.strace import fast
 from ktrace.sources.strace import lines as grammar
 from ktrace.sources.strace.calls import DECODERS
-from ktrace.sources.strace.fast import SHORT
-from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Row
+from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Data, Row
 
 if TYPE_CHECKING:
     from ktrace.sources.strace.columns import Columns
@@ -66,11 +66,12 @@ def scan_usual(data: bytes, *, symbolic: bool) -> Block | None:
     try:
         columns = _loaded()(data, head.start(2), head.end())
         rows = _rows(data, columns)
+        fds = columns.data_fds([row.line for row in rows])
     except Unusual:
         return None
     if not _is_audited(data, rows, columns):
         return None
-    return Block(rows, columns.lines, columns.lines, 0, [], False, False, 0)
+    return Block(rows, columns.lines, columns.lines, 0, [], False, False, 0, Data(*fds))
 
 
 @functools.cache
@@ -136,8 +137,7 @@ def _rows(data: bytes, columns: "Columns") -> list[Row]:
         paren = text.find(b"(")
         name, form, read = _NAMES.get(text[:paren], ""), CALL, None
         if name:
-            short = SHORT.get(name)
-            read = short(text, paren + 1) if short is not None else None
+            read = fast.read(name, text, paren + 1)
             rest = b"" if read is not None else text[paren + 1 :]
             if (read is None and not _ends(rest)) or (
                 text.find(b"&") >= 0 and grammar.is_hurt(text)
