@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Literal, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from ktrace.events import Event, Family
 from ktrace.findings import SCHEMA, Connection, Report, Tool, Trace
 from ktrace.rules import FindingFolder
 from ktrace.sequencer import Sequencer
-from ktrace.sequencer.judge import judge, plain
+from ktrace.sequencer.judge import judge, plain, with_timeline
 from ktrace.sequencer.tracked import Tracked
 from ktrace.sources.capture import is_capture
 from ktrace.sources.recorded import open_capture
@@ -101,7 +102,7 @@ class Analysis:
         except Undecided:
             return False
         self._tally.add(judged)
-        self._findings.add(judged)
+        self._findings.add(judged, cache(partial(with_timeline, judged, tracked)))
         connection = judged.connection
         if self._options.keep == "all" or (self._options.keep == "ktls" and connection.has_ktls):
             self._connections.append((judged.facts.number, connection))

@@ -1,7 +1,7 @@
 """Fold the connections of one cause: counts and the worst connection, never all of them."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -116,17 +116,18 @@ class Fold:
         """The result of the wrong call of the connection to show."""
         return (self.hit.call and self.hit.call.result) or ""
 
-    def add(self, judged: Judged, hit: Hit) -> None:
+    def add(self, judged: Judged, hit: Hit, whole: Callable[[], Judged]) -> None:
+        """Count a connection; few of all need their timeline, which `whole` makes."""
         connection = judged.connection
         number = int(connection.id[1:])
         self.ids.append(number)
         self.severity = min(self.severity, hit.severity, key=RANK.__getitem__)
         self._count(judged, hit)
         if len(self._places) < PLACES or number < self._places[-1][0]:
-            self._keep_place(judged, hit)
+            self._keep_place(whole(), hit)
         merit = (RANK[hit.severity], -_tells(connection), number)
         if self._shown is None or merit < self._shown[0]:
-            self._shown = (merit, judged, hit)
+            self._shown = (merit, whole(), hit)
 
     def _count(self, judged: Judged, hit: Hit) -> None:
         connection = judged.connection

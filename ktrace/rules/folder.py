@@ -1,6 +1,6 @@
 """Apply the rules to connections as they end, and make the findings when the trace has."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -26,14 +26,14 @@ class FindingFolder:
         self._rules = [rule for rule in RULES if isinstance(rule, ConnectionRule)]
         self._folds: dict[str, dict[tuple[str, ...], Fold]] = {rule.code: {} for rule in RULES}
 
-    def add(self, judged: Judged) -> None:
-        """Look at a connection that has ended."""
+    def add(self, judged: Judged, whole: Callable[[], Judged] | None = None) -> None:
+        """Look at a connection that has ended; `whole` gives the same with its timeline."""
         limited = judged.facts.missing or judged.facts.limits
         if not limited and is_flawless(judged.connection):
             return
         for rule in self._rules:
             for hit in _by_cause(rule.hits(judged)):
-                self._fold(rule, hit.cause).add(judged, hit)
+                self._fold(rule, hit.cause).add(judged, hit, whole or (lambda: judged))
 
     def _fold(self, rule: ConnectionRule, cause: tuple[str, ...]) -> Fold:
         folds = self._folds[rule.code]

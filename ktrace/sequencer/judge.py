@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple, cast
 
+import msgspec
+
 from ktrace.events import BEGIN, Event, Family, Kind
 from ktrace.findings import (
     Basis,
@@ -30,7 +32,7 @@ SocketFamily = Literal["AF_INET", "AF_INET6"] | None
 def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
     """Return the connection with outcome, ordering and margin; `covers` tells a family's coverage.
 
-    Without `detailed` a connection that no finding can show gets no timeline.
+    Without `detailed` it has no timeline; `with_timeline` gives it one.
     """
     asked: dict[Family, bool] = {}
 
@@ -45,8 +47,8 @@ def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
         missing.update(missing_proofs(tracked, covers))
     margin, margin_basis = _margin(tracked, ordering, decisive)
     version, cipher = _crypto(tracked)
-    flawless = outcome in ("offloaded", "none", "not-connected") and ordering in (None, "safe")
-    rows = () if flawless and not detailed and not _refused_key(tracked) else timeline(tracked)
+    # one rule looks for connect() in it
+    rows = timeline(tracked) if detailed or ordering == "unconnected" else ()
     connection = Connection(
         id=f"c{tracked.id_number}",
         pid=tracked.pid,
@@ -70,6 +72,15 @@ def judge(tracked: Tracked, covers: Covers, *, detailed: bool = True) -> Judged:
         omitted=tracked.omitted,
     )
     return Judged(connection, _facts(tracked, tuple(sorted(missing)), ordering, decisive))
+
+
+def with_timeline(judged: Judged, tracked: Tracked) -> Judged:
+    """Return the same with the timeline that judge() left out; to be asked once."""
+    if judged.connection.timeline:
+        return judged
+    rows = timeline(tracked)
+    connection = msgspec.structs.replace(judged.connection, timeline=rows, omitted=tracked.omitted)
+    return msgspec.structs.replace(judged, connection=connection)
 
 
 class Plain(NamedTuple):
@@ -167,10 +178,6 @@ def _crypto(tracked: Tracked) -> tuple[str | None, str | None]:
     if chosen is None:
         return None, None
     return TLS_VERSIONS.get(chosen.detail.version or 0), TLS_CIPHERS.get(chosen.detail.cipher or 0)
-
-
-def _refused_key(tracked: Tracked) -> bool:
-    return any(key.result not in (None, "ok") for key in tracked.keys)
 
 
 def seconds(ns: int | None) -> float | None:

@@ -37,6 +37,7 @@ _FIRST_EVENT = len("<... epoll_pwait2 resumed>[{events=EPOLLIN, data=") + 16  # 
 _ONE = np.frombuffer(b"= 1 <", np.uint8)
 _RESUMED = len(b"<... ")
 _NAME, _MOST_DIGITS = 16, 8  # a longer name, a longer number is none of a data call's
+_EPOCH, _POINT, _MICROS = "1795299745.000211 ", 10, 6
 _REACH = 96  # bytes beside a place that may be asked for
 _UNDERSCORE = len("epoll")  # in epoll_wait and epoll_pwait
 _WORD = 8
@@ -63,26 +64,48 @@ class Columns:
             raise Unusual
         self._check_heads()
 
-    def candidates(self) -> Iterator[tuple[int, int, int]]:
-        """Yield the number, the start and the end of each line that matters."""
+    def candidates(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield the number, the start and the end of each line that matters, its thread and time.
+
+        Without a pid the thread is -1; the time is nanoseconds since 1970, or -1 in another form.
+        """
         picked = np.flatnonzero(self._matters())
-        starts, ends = self._starts[picked], self._ends[picked]
-        yield from zip(picked.tolist(), starts.tolist(), ends.tolist(), strict=True)
+        starts = self._starts[picked]
+        columns = (picked, starts, self._ends[picked], self._tids(starts), self._times_ns(starts))
+        yield from zip(*(column.tolist() for column in columns), strict=True)
+
+    def _tids(self, starts: Numbers) -> Numbers:
+        if not self.clock:
+            return np.full(len(starts), -1)
+        return self._numbers(starts, self.clock - 1)[0]
+
+    def _times_ns(self, starts: Numbers) -> Numbers:
+        if self.call - self.clock != len(_EPOCH) or self._data[self.clock + _POINT] != ord("."):
+            return np.full(len(starts), -1)
+        seconds, _ = self._numbers(starts + self.clock, _POINT)
+        micros, _ = self._numbers(starts + (self.clock + _POINT + 1), _MICROS)
+        found: Numbers = (seconds * 10**_MICROS + micros) * 1000
+        return found
+
+    def _numbers(self, places: Numbers, most: int) -> tuple[Numbers, Flags]:
+        """Return the number at each place, of at most so many digits, and where there were all."""
+        digits = self._at(places, 0, most) - _ZERO
+        numbers, on = np.zeros(len(places), np.int64), np.ones(len(places), np.bool_)
+        for column in digits.T:
+            on &= column < 10
+            numbers = np.where(on, numbers * 10 + column, numbers)
+        return numbers, on
 
     def data_fds(self, before: list[int]) -> tuple[list[int], list[int]]:
-        """Return the descriptors of the quiet data calls, and how many stand before each of these lines.
+        """Return the descriptors of the quiet data calls, and how many stand before each line.
 
         A first argument that is no number, of a call that only begins like one of these, counts
         as 0.
         """
         calls = self._starts[self._data_calls] + self.call
         fds = calls + (self._at(calls, 0, _NAME) == ord("(")).argmax(axis=1) + 1
-        digits = self._at(fds, 0, _MOST_DIGITS + 1) - _ZERO
-        numbers, on = np.zeros(len(fds), np.int64), np.ones(len(fds), np.bool_)
-        for column in range(_MOST_DIGITS):
-            on &= digits[:, column] < 10
-            numbers = np.where(on, numbers * 10 + digits[:, column], numbers)
-        if (on & (digits[:, -1] < 10)).any() or (digits[:, 1] == ord("x") - _ZERO).any():
+        numbers, longer = self._numbers(fds, _MOST_DIGITS)
+        if longer.any() or (self._at(fds, 1, 2) == ord("x")).any():
             raise Unusual
         return numbers.tolist(), np.searchsorted(self._data_calls, before).tolist()
 

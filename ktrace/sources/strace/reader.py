@@ -479,9 +479,13 @@ class Reader:
 
     def _now(self, row: Row) -> int | None:
         """Return the row's time in nanoseconds of the trace's clock, without wraps at midnight."""
+        account = self._account
+        if row.at_ns >= 0 and account.clock == "epoch":
+            account.last_ns = row.at_ns
+            return row.at_ns
         if row.time is None:
             return None
-        raw, account = row.time, self._account
+        raw = row.time
         if len(raw) == 17 and raw[10] == 0x2E and account.clock == "epoch" and raw[0] != 0x30:
             account.last_ns = now = int(raw.replace(b".", b"")) * 1000
             return now

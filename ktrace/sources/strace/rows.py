@@ -12,6 +12,7 @@ CALL, RESUMED, EXIT = 0, 1, 2
 class Row(msgspec.Struct, gc=False):
     """A candidate.  `rest` is what follows `name(`; `passed` the sum of -r deltas up to it (ns).
 
+    `at_ns` is the time where the scanner has read it, an epoch of strace -ttt, else -1.
     `quiet` is the part of the block before it, from the candidate before, that was swallowed.
     `read` is set where the whole record was read at once; then `rest` is empty.
     """
@@ -29,6 +30,7 @@ class Row(msgspec.Struct, gc=False):
     quiet: tuple[int, int] = (0, 0)
     quiet_line: int = 0
     read: Read | None = None
+    at_ns: int = -1
 
 
 class Data(NamedTuple):

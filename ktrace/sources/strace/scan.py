@@ -8,6 +8,7 @@ record itself. A block with odd lines, or with a candidate that has no end, goes
 a clean one never does.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -51,7 +52,9 @@ _USUAL = (
 )
 
 
+@functools.cache
 def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
+    """Return what walks a block; compiled when it is needed, since it takes a while."""
     return re.compile(
         (
             rf"(?>{swallowed})*+()(?:{grammar.HEAD}(?:(?:({_CORE})|({_DATA}))\("
@@ -60,9 +63,7 @@ def _block_pattern(swallowed: str) -> re.Pattern[bytes]:
     )
 
 
-_BLOCK = _block_pattern(f"{_USUAL}|{_QUIET}")
-_CAREFUL_BLOCK = _block_pattern(_UNNEEDED)
-_DATA_BLOCK = _block_pattern(_QUIET_BUT_DATA)
+_BLOCK, _CAREFUL_BLOCK, _DATA_BLOCK = f"{_USUAL}|{_QUIET}", _UNNEEDED, _QUIET_BUT_DATA
 _START = re.compile(
     (
         rf"(?:> ?)*{grammar.PLAIN_HEAD}"
@@ -192,12 +193,12 @@ def _scan_clean(data: bytes, dialect: Dialect) -> Block | None:
     return _clean_rows(data, _CAREFUL_BLOCK if special else _BLOCK, dialect.relative)
 
 
-def _clean_rows(data: bytes, pattern: re.Pattern[bytes], relative: bool) -> Block | None:
+def _clean_rows(data: bytes, swallowed: str, relative: bool) -> Block | None:
     rows: list[Row] = []
     line = passed = start = 0
     clean = data.isascii() and b"\x1b" not in data
     audit = sum(data.count(f"{name}(".encode()) for name in AUDITED)
-    for match in pattern.finditer(data):
+    for match in _block_pattern(swallowed).finditer(data):
         _, bpid, bcomm, pid, comm, time, _, core, moved, resumed, gone, rest, odd = match.groups()
         first, quiet = line, (start, match.start(1))
         start = match.end()

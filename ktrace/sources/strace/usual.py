@@ -129,10 +129,9 @@ def is_quiet(text: bytes) -> bool:
 def _rows(data: bytes, columns: "Columns") -> list[Row]:
     """Read the candidates, and mark what lies between them."""
     clock, call = columns.clock, columns.call
-    tids: dict[bytes, int | None] = {b"": None}
     rows: list[Row] = []
     quiet = first = 0  # where the part that nobody needed began: its offset, its line
-    for number, start, end in columns.candidates():
+    for number, start, end, tid, at_ns in columns.candidates():
         text = data[start + call : end]
         paren = text.find(b"(")
         name, form, read = _NAMES.get(text[:paren], ""), CALL, None
@@ -147,14 +146,11 @@ def _rows(data: bytes, columns: "Columns") -> list[Row]:
             form, name, rest = _second_half(text)
             if not name:
                 continue
-        prefix = data[start : start + clock]
-        if prefix not in tids:
-            tids[prefix] = int(prefix)
         rows.append(
             Row(
                 number,
                 form,
-                tids[prefix],
+                tid if tid >= 0 else None,
                 None,
                 data[start + clock : start + call - 1],
                 name,
@@ -165,6 +161,7 @@ def _rows(data: bytes, columns: "Columns") -> list[Row]:
                 (quiet, start),
                 first,
                 read,
+                at_ns,
             )
         )
         quiet, first = end + 1, number + 1
