@@ -28,13 +28,12 @@ Numeric = TypeVar("Numeric", NDArray[np.uint32], NDArray[np.uint64])
 
 _ZERO, _BLANK = ord("0"), ord(" ")
 _TAIL = len("123 <0.000021>")  # the last bytes of a call that moved at least 100 bytes
-_AGAIN = np.frombuffer(b"= -1 EAGAIN (Resource temporarily unavailable) <", np.uint8)
+_AGAIN = b"= -1 EAGAIN (Resource temporarily unavailable) <"
 _DURATION = len("0.000021>")
-_UNFINISHED = np.frombuffer(b"<unfinished ...>", np.uint8)
-_INPUT = np.frombuffer(b"EPOLLIN, ", np.uint8)
-_EVENT = len(_INPUT)
+_UNFINISHED = b"<unfinished ...>"
+_INPUT = b"EPOLLIN, "
 _FIRST_EVENT = len("<... epoll_pwait2 resumed>[{events=EPOLLIN, data=") + 16  # it begins before
-_ONE = np.frombuffer(b"= 1 <", np.uint8)
+_ONE = b"= 1 <"
 _RESUMED = len(b"<... ")
 _NAME, _MOST_DIGITS = 16, 8  # a longer name, a longer number is none of a data call's
 _EPOCH, _POINT, _MICROS = "1795299745.000211 ", 10, 6
@@ -142,6 +141,17 @@ class Columns:
             if _PID.fullmatch(shown.ljust(self.clock)) is None:
                 raise Unusual
 
+    def _stands(self, places: Numbers, offset: int, text: bytes) -> Flags:
+        """Tell at which places, so far from each, a text stands."""
+        stands = np.ones(len(places), np.bool_)
+        for at in range(0, len(text), _WORD):
+            part = text[at : at + _WORD]
+            words = self._words(places, offset + at)
+            if len(part) < _WORD:
+                words &= np.uint64((1 << 8 * len(part)) - 1)
+            stands &= words == np.uint64(int.from_bytes(part, "little"))
+        return stands
+
     def _words(self, places: Numbers, offset: int) -> Words:
         """Return the eight bytes at an offset from each place, as one number each."""
         return self._at(places, offset, offset + _WORD).view("<u8").ravel()
@@ -213,33 +223,34 @@ class Columns:
             start, end = int(self._starts[number]), int(self._ends[number])
             matters[number] = not is_quiet(self._data[start + self.call : end])
 
-    def _moved(self, ends: Numbers, first: Flags) -> Flags:
+    def _moved(self, ends: Numbers, begins: Flags) -> Flags:
         """Tell data calls that moved data, had none to move, or have only begun."""
         tails = self._at(ends, -_TAIL, 0)
-        number = _are_digits(tails[:, :3])
-        some = tails[:, :3] > _ZERO
-        moved = number.all(axis=1)
-        moved |= (tails[:, 0] == _BLANK) & some[:, 1] & number[:, 1] & number[:, 2]
-        moved |= (tails[:, 0] == ord("=")) & (tails[:, 1] == _BLANK) & some[:, 2] & number[:, 2]
-        moved &= (tails[:, 3] == _BLANK) & (tails[:, 4] == ord("<")) & (tails[:, -1] == ord(">"))
+        first, second, third = tails[:, 0], tails[:, 1], tails[:, 2]
+        hundreds, tens, ones = _are_digits(first), _are_digits(second), _are_digits(third)
+        moved = hundreds & tens
+        moved |= (first == _BLANK) & tens & (second > _ZERO)
+        moved |= (first == ord("=")) & (second == _BLANK) & (third > _ZERO)
+        moved &= ones & (tails[:, -1] == ord(">")) & (tails[:, 3] == _BLANK)
+        moved &= tails[:, 4] == ord("<")
         others = np.flatnonzero(~moved)
         last = ends[others]
-        again = _rows_equal(self._at(last, -len(_AGAIN) - _DURATION, -_DURATION), _AGAIN)
-        moved[others] = again | (self._begun(last) & first[others])
+        again = self._stands(last, -len(_AGAIN) - _DURATION, _AGAIN)
+        moved[others] = again | (self._begun(last) & begins[others])
         found: Flags = np.asarray(moved)
         return found
 
     def _begun(self, ends: Numbers) -> Flags:
         """Tell first halves of calls."""
-        return _rows_equal(self._at(ends, -len(_UNFINISHED), 0), _UNFINISHED)
+        return self._stands(ends, -len(_UNFINISHED), _UNFINISHED)
 
     def _only_input(self, waits: Numbers) -> Flags:
         """Tell waits that show one event, which is EPOLLIN, and returned 1."""
         calls, ends = self._starts[waits] + self.call, self._ends[waits]
         heads = self._at(calls, 0, _FIRST_EVENT)
         events = calls + (heads == ord("E")).argmax(axis=1)
-        only = (events < ends) & _rows_equal(self._at(events, 0, _EVENT), _INPUT)
-        only &= _rows_equal(self._at(ends, -_TAIL, -_DURATION), _ONE)
+        only = (events < ends) & self._stands(events, 0, _INPUT)
+        only &= self._stands(ends, -_TAIL, _ONE)
         found: Flags = only
         return found
 
@@ -262,11 +273,6 @@ def _two_letters(endings: frozenset[str]) -> Flags:
 
 def _are_digits(some: Bytes) -> Flags:
     flags: Flags = (some - _ZERO) < 10  # smaller ones wrap around
-    return flags
-
-
-def _rows_equal(rows: Bytes, one: Bytes) -> Flags:
-    flags: Flags = np.asarray((rows == one).all(axis=1))
     return flags
 
 

@@ -46,13 +46,12 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     key_bytes: bool = False
 
 
-Returned = tuple[int, str | None, FdNote | None, int | None]  # result, errno, note, ns
-Short = Callable[[bytes, Returned], Read | None]
+Result = tuple[int, str | None, FdNote | None]  # with the errno, the note behind a descriptor
+Short = Callable[[bytes, Result, int | None], Read | None]
 _NOTE = rb"(?:<([^<>\n]*+(?:(?<=-)>[^<>\n]*+)?)>)?"
 _FD = re.compile(rb"(\d{1,9})" + _NOTE)
-_RETURNED = re.compile(
-    rb"(?:(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\))(?: <(\d{1,6}\.\d{6})>)?"
-)
+_RESULT = re.compile(rb"(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\)")
+_DURATION = re.compile(rb"(\d{1,6})\.(\d{6})>")
 _V4 = (
     rb"\{sa_family=AF_INET, sin_port=htons\((\d{1,5})\), sin_addr=inet_addr\(\"([0-9.]{7,15})\"\)\}"
 )
@@ -84,17 +83,19 @@ def _descriptor(text: bytes) -> tuple[int, FdNote | None] | None:
     return int(match[1]), _note(match[2])
 
 
-def _returned(text: bytes) -> Returned | None:
-    match = _RETURNED.fullmatch(text)
+def _result(text: bytes) -> Result | None:
+    match = _RESULT.fullmatch(text)
     if match is None:
         return None
-    result, result_note, errno, seconds = match.groups()
-    return (
-        -1 if result is None else int(result),
-        None if errno is None else errno.decode(),
-        _note(result_note),
-        None if seconds is None else int(seconds.replace(b".", b"")) * 1000,
-    )
+    result, result_note, errno = match.groups()
+    if result is None:
+        return -1, errno.decode(), None
+    return int(result), None, _note(result_note)
+
+
+def _duration_ns(text: bytes) -> int | None:
+    match = _DURATION.fullmatch(text)
+    return None if match is None else int(match[1] + match[2]) * 1000
 
 
 def _note(raw: bytes | None) -> FdNote | None:
@@ -102,7 +103,7 @@ def _note(raw: bytes | None) -> FdNote | None:
 
 
 _DESCRIPTORS = _Texts(_descriptor)
-_ENDS = _Texts(_returned)
+_RESULTS = _Texts(_result)
 
 
 def read(name: str, text: bytes, start: int = 0) -> Read | None:
@@ -111,8 +112,14 @@ def read(name: str, text: bytes, start: int = 0) -> Read | None:
     if short is None:
         return None
     head, _, tail = text.rpartition(b") = ")
-    returned = _ENDS[tail]
-    return short(head[start:], returned) if returned is not None else None
+    result, lasted, seconds = tail.partition(b" <")
+    known = _RESULTS[result]
+    if known is None:
+        return None
+    duration_ns = _duration_ns(seconds) if lasted else None
+    if lasted and duration_ns is None:
+        return None
+    return short(head[start:], known, duration_ns)
 
 
 # found once: Python 3.11 takes as long to find a member of an Enum as to call a function
@@ -122,18 +129,23 @@ _KIND_SOCKET, _KIND_WAIT = Kind.SOCKET, Kind.WAIT
 
 
 def _made(
-    kind: Kind, fd: bytes, detail: Detail | None, returned: Returned, key_bytes: bool = False
+    kind: Kind,
+    fd: bytes,
+    detail: Detail | None,
+    result: Result,
+    duration_ns: int | None,
+    key_bytes: bool = False,
 ) -> Read | None:
     described = _DESCRIPTORS[fd]
     if described is None:
         return None
-    result, errno, result_note, duration_ns = returned
     number, note = described
-    return Read(kind, number, note, detail, result, errno, result_note, duration_ns, key_bytes)
+    value, errno, result_note = result
+    return Read(kind, number, note, detail, value, errno, result_note, duration_ns, key_bytes)
 
 
-def _close(text: bytes, returned: Returned) -> Read | None:
-    return _made(_KIND_CLOSE, text, None, returned)
+def _close(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
+    return _made(_KIND_CLOSE, text, None, result, duration_ns)
 
 
 _SETSOCKOPT = re.compile(rb"(SOL_[A-Z0-9]{2,8}), ([A-Z][A-Z0-9_]{1,40}), \[(-?\d{1,10})\], (4)")
@@ -167,21 +179,21 @@ def _option(text: bytes) -> tuple[Kind, Detail] | None:
 _OPTIONS = _Texts(_option)
 
 
-def _setsockopt(text: bytes, returned: Returned) -> Read | None:
+def _setsockopt(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
     fd, _, option = text.partition(b", ")
     if option.startswith(b"SOL_TLS"):
-        return _key(fd, option, returned)
+        return _key(fd, option, result, duration_ns)
     known = _OPTIONS[option]
-    return _made(known[0], fd, known[1], returned) if known is not None else None
+    return _made(known[0], fd, known[1], result, duration_ns) if known is not None else None
 
 
-def _key(fd: bytes, text: bytes, returned: Returned) -> Read | None:
+def _key(fd: bytes, text: bytes, result: Result, duration_ns: int | None) -> Read | None:
     match = _TLS.fullmatch(text)
     if match is None:
         return None
     direction, four, rest, optlen = match.groups()
     shown = _KEY_BYTE.match(rest) is not None or (rest != b"" and _shows_key(four, rest))
-    return _made(_KIND_KEY, fd, _key_detail(direction, four, optlen), returned, shown)
+    return _made(_KIND_KEY, fd, _key_detail(direction, four, optlen), result, duration_ns, shown)
 
 
 def _shows_key(four: bytes, rest: bytes) -> bool:
@@ -201,7 +213,7 @@ _EPOLL_CTL = re.compile(
 )
 
 
-def _epoll_ctl(text: bytes, returned: Returned) -> Read | None:
+def _epoll_ctl(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
     epfd, _, rest = text.partition(b", ")
     match = _EPOLL_CTL.fullmatch(rest)
     if match is None:
@@ -210,7 +222,7 @@ def _epoll_ctl(text: bytes, returned: Returned) -> Read | None:
     shown = int(data) if data else int(hexed, 16) if hexed else None
     bits = None if events is None else _bits(events)
     detail = EpollCtlDetail(_OPS[op], int(fd), bits, shown)
-    return _made(_KIND_EPOLL_CTL, epfd, detail, returned)
+    return _made(_KIND_EPOLL_CTL, epfd, detail, result, duration_ns)
 
 
 _OPS = {op.encode(): op for op in ("ADD", "MOD", "DEL")}
@@ -221,19 +233,25 @@ def _bits(events: bytes) -> int:
     return values.event_bits(events.decode())
 
 
+def _ready(array: bytes) -> tuple[Ready, ...]:
+    entries = values.epoll_events(array.decode("utf-8", "replace"))
+    return tuple([Ready(None, data, bits) for bits, data in entries])
+
+
+_remembered = lru_cache(maxsize=MOST_KEPT)(_ready)
+MOST_SHOWN = 120  # bytes; longer arrays hardly come twice
 _EPOLL_WAIT = re.compile(rb"\[([^\]\n.]*)\], \d{1,9}, -?\d{1,9}(?:, NULL, 8)?")
 
 
-def _epoll_wait(text: bytes, returned: Returned) -> Read | None:
+def _epoll_wait(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
     epfd, _, rest = text.partition(b", ")
     match = _EPOLL_WAIT.fullmatch(rest)
     if match is None:
         return None
-    entries = values.epoll_events(match[1].decode("utf-8", "replace"))
-    ready = tuple([Ready(None, data, bits) for bits, data in entries])
-    count = max(returned[0], 0)
-    detail = WaitDetail(ready if count else (), len(entries) < count)
-    return _made(_KIND_WAIT, epfd, detail, returned)
+    array, count = match[1], max(result[0], 0)
+    ready = _remembered(array) if len(array) < MOST_SHOWN else _ready(array)
+    detail = WaitDetail(ready if count else (), len(ready) < count)
+    return _made(_KIND_WAIT, epfd, detail, result, duration_ns)
 
 
 _CONNECT = re.compile(_V4 + rb", 16")
@@ -248,13 +266,13 @@ def _address(text: bytes) -> Endpoint | None:
 _ADDRESSES = _Texts(_address)
 
 
-def _connect(text: bytes, returned: Returned) -> Read | None:
+def _connect(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
     fd, _, address = text.partition(b", ")
     endpoint = _ADDRESSES[address]
-    return _made(_KIND_CONNECT, fd, endpoint, returned) if endpoint is not None else None
+    return _made(_KIND_CONNECT, fd, endpoint, result, duration_ns) if endpoint is not None else None
 
 
-def _accept(text: bytes, returned: Returned) -> Read | None:
+def _accept(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
     fd, _, rest = text.partition(b", ")
     match = _ACCEPT.fullmatch(rest)
     if match is None:
@@ -262,16 +280,16 @@ def _accept(text: bytes, returned: Returned) -> Read | None:
     port, address, flags = match.groups()
     peer = Endpoint("AF_INET", address.decode(), int(port))
     detail = AcceptDetail(peer, b"CLOEXEC" in (flags or b""))
-    return _made(_KIND_ACCEPT, fd, detail, returned)
+    return _made(_KIND_ACCEPT, fd, detail, result, duration_ns)
 
 
 _HOW = {name.encode(): IntDetail(number) for name, number in uapi.SHUTDOWN.items()}
 
 
-def _shutdown(text: bytes, returned: Returned) -> Read | None:
+def _shutdown(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
     fd, _, how = text.partition(b", ")
     detail = _HOW.get(how)
-    return _made(_KIND_SHUTDOWN, fd, detail, returned) if detail is not None else None
+    return _made(_KIND_SHUTDOWN, fd, detail, result, duration_ns) if detail is not None else None
 
 
 _SOCKET = re.compile(rb"([A-Z_0-9]{2,20}), ([A-Z_|]{2,60}), ([A-Z_0-9]{1,20})")
@@ -287,12 +305,12 @@ def _arguments(text: bytes) -> Detail | None:
 _ARGUMENTS: "_Texts[Detail]" = _Texts(_arguments)
 
 
-def _socket(text: bytes, returned: Returned) -> Read | None:
+def _socket(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
     detail = _ARGUMENTS[text]
     if detail is None:
         return None
-    result, errno, result_note, duration_ns = returned
-    return Read(_KIND_SOCKET, None, None, detail, result, errno, result_note, duration_ns)
+    value, errno, result_note = result
+    return Read(_KIND_SOCKET, None, None, detail, value, errno, result_note, duration_ns)
 
 
 SHORT: dict[str, Short] = {

@@ -17,7 +17,7 @@ from ktrace.errors import KtraceError
 from ktrace.sources.strace.compressed import Expanded, compression, expanded
 from ktrace.sources.strace.scan import cut_at
 
-BLOCK = 1 << 19
+BLOCK = 1 << 20
 MAX_LINE = 1 << 24  # a line longer than this is no record: it is skipped and counted
 
 RECORD_HELP = "record with: ktrace record -o strace.log -- COMMAND"

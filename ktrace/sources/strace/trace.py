@@ -252,8 +252,8 @@ def _first_line(entry: files.Input) -> str:
 
 
 MAX_JOBS = 16  # processes that scan; more than there are CPUs only wait for each other
-LARGE = 8  # blocks (4 MB) after which a log is worth a scanner that takes a while to load
-LOOKED_AT = 16  # blocks (8 MB) that are searched for calls that no filter lets through
+LARGE = 4  # blocks (4 MB) after which a log is worth a scanner that takes a while to load
+LOOKED_AT = 8  # blocks (8 MB) that are searched for calls that no filter lets through
 
 
 def _scanned(
