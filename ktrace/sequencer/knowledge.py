@@ -32,8 +32,6 @@ def begin_connect(world: World, tracked: Tracked, event: Event, endpoint: Endpoi
         if tracked.peer is None:
             tracked.learn_peer(endpoint)
         return
-    if not tracked.connect_begun or tracked.failure is not None:
-        tracked.connect_ns = event.start_ns
     tracked.connect_begun = True
     tracked.failure = None
     tracked.proved = False

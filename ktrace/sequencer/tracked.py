@@ -65,14 +65,11 @@ class Tracked:
         "before_connect",
         "before_trace",
         "blind",
-        "bound",
         "closed",
         "comm",
         "connect_begun",
         "connect_called",
-        "connect_ns",
         "data_calls",
-        "dropped",
         "ended",
         "epolls",
         "established_ns",
@@ -137,10 +134,8 @@ class Tracked:
         self.blind = False  # live: kTLS calls on it may have been made where no probe looks
         self.accepted = False
         self.listening = False
-        self.bound = False
         self.connect_called = False
         self.connect_begun = False
-        self.connect_ns: int | None = None
         self.fastopen = False
         self.fastopen_child = False
         self.fastopen_listener = False
@@ -154,7 +149,6 @@ class Tracked:
         self.failure: str | None = None
         self.closed = False
         self.ended = False
-        self.dropped = False
         self.limits: set[Limit] = set()
         self.attempts: list[Attempt] = []
         self.keys: list[Install] = []
