@@ -8,6 +8,7 @@ import io
 import os
 import re
 import resource
+import select
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from ktrace.sources.strace.compressed import Expanded, compression, expanded
 from ktrace.sources.strace.scan import cut_at
 
 BLOCK = 1 << 20
+PAUSE_MS = 20  # after which what a pipe has brought is looked at
 MAX_LINE = 1 << 24  # a line longer than this is no record: it is skipped and counted
 
 RECORD_HELP = "record with: ktrace record -o strace.log -- COMMAND"
@@ -205,12 +207,19 @@ def _some(stream: BinaryIO) -> bytes:
         while size < BLOCK and (data := stream.read1(BLOCK - size)):
             parts.append(data)
             size += len(data)
-            if not whole:
+            if not (whole or _goes_on(stream)):
                 break
     except EOFError:
         if not parts:
             raise
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _goes_on(stream: BinaryIO) -> bool:
+    """Tell whether a pipe brings more at once: large blocks are read faster than small ones."""
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    return bool(poll.poll(PAUSE_MS))
 
 
 def read_block(stream: BinaryIO, path: str) -> bytes:
