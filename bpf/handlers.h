@@ -8,6 +8,7 @@
  *   kt_traced(ctx)   the same, if its process is traced and the call is one of this machine's own kind
  *   process_traced(), kt_foreign(ctx), FOREIGN_ARG(): for calls of the other kind
  *   kt_walk()        the TCP socket behind a descriptor of this process
+ *   kt_filtered()    whether this thread may have a seccomp filter; READ_ARGS_AT_EXIT()
  *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked(), kt_count_foreign()
  *   pending_*(), socks_*(), waits_*(), passive_*(), ports_*(), uring_first()
  *   kt_take_stack(), kt_note_base(), kt_moved_data(), kt_state_of(), kt_accepted(), kt_state_owner(), kt_describe()
@@ -386,49 +387,59 @@ INLINE __u32 first_bytes(struct kt_pending *p)
 	return head;
 }
 
+/* Level and option: nearly every call of the machine ends here. */
+INLINE int matters(__u32 level, __u32 name)
+{
+	if (level == SOL_TCP_)
+		return name == TCP_ULP_ || name == TCP_FASTOPEN_CONNECT_ ||
+		       name == TCP_FASTOPEN_ || name == TCP_REPAIR_;
+	return level == SOL_TLS_ && (name == 1 || name == 2);
+}
+
+/* Who calls and on what, for a call that may matter; 0: it does not. */
+INLINE SELF weigh(ENTER_CONTEXT *ctx, const __u64 *args, struct kt_pending *p, struct kt_sock *s)
+{
+	SELF self = kt_traced(ctx);
+
+	if (!self)
+		return 0;
+	p->fd = args[0];
+	p->arg0 = args[4];
+	p->pointer = (__u32)args[2];
+	p->pointer2 = args[3];
+	p->call = (__u32)args[1] == SOL_TLS_ ? KT_KEY : p->pointer == TCP_ULP_ ? KT_ULP : KT_SOCKOPT;
+	if (p->call == KT_ULP) {
+		p->flags = ulp_name(p->pointer2, p->arg0);
+		if (p->flags == NAME_OTHER)
+			return 0;
+	}
+	/* A kTLS call on what is no TCP socket fails, and is none of a connection. */
+	if (!kt_walk(p->fd, s) && !kt_may_be_tcp(p->fd))
+		return 0;
+	p->sk = s->sk;
+	p->state = s->state;
+	return self;
+}
+
 INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
 	struct kt_sock s = {};
-	__u32 level, name;
 	__u64 args[5];
 	SELF self;
 
 	READ_ARGS(ctx, args);
-	level = args[1];
-	name = args[2];
-
-	/* Level and option first: nearly every call of the machine ends here. */
-	if (level == SOL_TCP_) {
-		if (name != TCP_ULP_ && name != TCP_FASTOPEN_CONNECT_ && name != TCP_FASTOPEN_ &&
-		    name != TCP_REPAIR_)
-			return 0;
-	} else if (level != SOL_TLS_ || (name != 1 && name != 2)) {
+	if (!matters(args[1], args[2]))
 		return 0;
-	}
-	self = kt_traced(ctx);
+	self = weigh(ctx, args, &p, &s);
 	if (!self)
 		return 0;
-	p.fd = args[0];
-	p.arg0 = args[4];
-	p.pointer = name;
-	p.pointer2 = args[3];
-	if (level == SOL_TCP_ && name == TCP_ULP_) {
-		p.flags = ulp_name(p.pointer2, p.arg0);
-		if (p.flags == NAME_OTHER)
-			return 0;
-	}
-	/* A kTLS call on what is no TCP socket fails, and is none of a connection. */
-	if (!kt_walk(p.fd, &s) && !kt_may_be_tcp(p.fd))
-		return 0;
-	p.sk = s.sk;
-	p.state = s.state;
-	if (level == SOL_TCP_ && name == TCP_ULP_) {
+	if (p.call == KT_ULP) {
 		enter_ulp(ctx, self, &p, &s);
 		return 0;
 	}
 	ensure_sock(&s);
-	begin_in(self, &p, level == SOL_TLS_ ? KT_KEY : KT_SOCKOPT);
+	begin_in(self, &p, p.call);
 	return 0;
 }
 
@@ -1013,9 +1024,66 @@ KT_EXIT(socketpair, exit_socketpair(&p, ret))
 KT_EXIT(connect, exit_connect(&p, ret))
 KT_EXIT(accept, exit_accept(&p, ret))
 KT_EXIT(listen, exit_listen(&p, ret))
-KT_EXIT(setsockopt, exit_setsockopt(&p, ret))
 KT_EXIT(asking, exit_asking(&p, ret))
 KT_EXIT(dup, exit_dup(&p, ret))
+
+/*
+ * A kTLS call that comes back and was never seen to begin: the kernel asks the seccomp filter of a program
+ * before its tracepoint of the entry, and when the filter refuses, there is only the exit.  A positive result
+ * is the number of the call, which stands there when the filter answers with a signal: nothing came back.
+ */
+INLINE int on_refused_setsockopt(EXIT_CONTEXT *ctx)
+{
+	struct kt_pending p = {};
+	struct kt_sock s = {};
+	long ret = RET(ctx);
+	__u64 args[5];
+	struct kt_record *r;
+	__u32 stack = 0;
+	__u16 flags = 0;
+
+	READ_ARGS_AT_EXIT(ctx, args);
+	if (!matters(args[1], args[2]))
+		return 0;
+#ifdef DESCRIPTOR_GONE
+	if (kt_traced(ctx))
+		kt_count_untracked();
+	return 0;
+#endif
+	if (!weigh(ctx, args, &p, &s) || p.call == KT_SOCKOPT)
+		return 0;
+	p.start_ns = bpf_ktime_get_ns();
+	if (p.call == KT_ULP) {
+		flags = told_before(&s);
+		if (is_early(&s, flags))
+			flags |= kt_take_stack(ctx, &stack);
+	}
+	r = start_record(p.call, ret > 0 ? KT_BEGIN : KT_WHOLE, p.start_ns, ret > 0 ? 0 : p.start_ns);
+	if (!r)
+		return 0;
+	sign(r);
+	r->flags = flags;
+	put(r, &s);
+	r->fd = p.fd;
+	r->result = ret;
+	r->arg0 = p.call == KT_ULP ? p.arg0 : (__u32)p.pointer | (p.arg0 << 16);
+	r->arg1 = p.call == KT_ULP ? stack : first_bytes(&p);
+	kt_submit(r);
+	return 0;
+}
+
+INLINE int on_exit_setsockopt(EXIT_CONTEXT *ctx)
+{
+	struct kt_pending *found = pending_find(this_tid());
+	struct kt_pending p;
+
+	if (!found)
+		return kt_filtered() ? on_refused_setsockopt(ctx) : 0;
+	p = *found;
+	pending_done(found);
+	exit_setsockopt(&p, RET(ctx));
+	return 0;
+}
 
 /*
  * A call of a 32-bit program on a 64-bit kernel: other numbers and arguments.  It is not followed, but

@@ -101,12 +101,17 @@ struct thread_info {
 } CORE;
 #endif
 
+struct seccomp {
+	int mode;
+} CORE;
+
 struct task_struct {
 	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	struct files_struct *files;
 	struct signal_struct *signal;
+	struct seccomp seccomp;
 } CORE;
 
 #endif

@@ -82,6 +82,11 @@ struct kt_registers {
 		to[4] = ARG(c, 4);    \
 	} while (0)
 
+#ifdef KT_ARM64
+#define DESCRIPTOR_GONE /* at the exit its register holds the result */
+#endif
+#define READ_ARGS_AT_EXIT(c, to) READ_ARGS(c, to)
+
 struct kt_fd_key {
 	__u32 tgid;
 	__s32 fd;
@@ -210,6 +215,12 @@ INLINE __u64 kt_self(void)
 INLINE int kt_foreign(struct bpf_raw_tracepoint_args *ctx)
 {
 	return ctx && IS_FOREIGN(READ_REGISTER(ctx, FOREIGN_MARK));
+}
+
+/* It cannot ask: a call without a beginning is looked at in any case. */
+INLINE int kt_filtered(void)
+{
+	return 1;
 }
 
 INLINE __u64 kt_traced(struct bpf_raw_tracepoint_args *ctx)

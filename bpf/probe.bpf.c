@@ -136,6 +136,14 @@ INLINE int kt_foreign(void *ctx)
 	return FOREIGN_ABI(bpf_get_current_task_btf()) != 0;
 }
 
+/* Whether a seccomp filter may have refused a call of this thread. */
+INLINE int kt_filtered(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return bpf_core_field_exists(task->seccomp) && task->seccomp.mode;
+}
+
 /* A process stays traced until it ends, so its threads remember. */
 INLINE struct kt_thread *kt_traced(void *ctx)
 {
@@ -511,7 +519,7 @@ int any_exit(struct bpf_raw_tracepoint_args *ctx)
 
 #ifndef KT_CAST
 	/* Looking for what an entry left is cheaper than reading the number, which nearly nobody needs. */
-	if (!pending_find(0))
+	if (!pending_find(0) && !kt_filtered())
 		return 0;
 #endif
 	number = CALL_NUMBER(ctx);

@@ -18,19 +18,22 @@
 #define REGS(c) ((struct pt_regs *)(c)->args[0])
 #define RET(c) ((long)(c)->args[1])
 
+/* The registers of the arguments are as they were, but one may hold the result: ARG() knows. */
+#define READ_ARGS_AT_EXIT(c, to)      \
+	do {                          \
+		to[0] = ARG(c, 0);    \
+		to[1] = ARG(c, 1);    \
+		to[2] = ARG(c, 2);    \
+		to[3] = ARG(c, 3);    \
+		to[4] = ARG(c, 4);    \
+	} while (0)
+
 #ifdef KT_CAST
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
 #define AS(type, pointer) \
 	((type *)bpf_rdonly_cast((const void *)(pointer), bpf_core_type_id_kernel(type)))
 #define GET(type, pointer, field) (AS(type, pointer)->field)
-#define READ_ARGS(c, to)                      \
-	do {                                  \
-		to[0] = ARG(c, 0);            \
-		to[1] = ARG(c, 1);            \
-		to[2] = ARG(c, 2);            \
-		to[3] = ARG(c, 3);            \
-		to[4] = ARG(c, 4);            \
-	} while (0)
+#define READ_ARGS(c, to) READ_ARGS_AT_EXIT(c, to)
 #else
 #define GET(type, pointer, field) BPF_CORE_READ((type *)(pointer), field)
 #define READ_START(buffer, pointer) bpf_probe_read_kernel(buffer, sizeof(buffer), pointer)

@@ -14,11 +14,12 @@ for everything that runs under it.
 ## Known limits
 
 - SELinux that denies loading the module shows as ENOENT (KT201).
-- A seccomp filter that kills shows no error at all: the trace ends in the call.
-- The kernel asks a seccomp filter before its own tracepoints, and before the filter with which
-  `ktrace record -- COMMAND` lets strace pass over other calls. So neither that nor `ktrace live`
-  sees a call that a filter refuses, and the connection looks like one that never tried kernel TLS.
-  `ktrace record --pid` and a plain strace do see it.
+- A seccomp filter that answers with a signal shows no error: the call never returns. A filter that
+  kills one thread of several ends the trace of that thread before the call.
+- The kernel asks a seccomp filter before the one with which `ktrace record -- COMMAND` lets strace
+  pass over other calls. So where the program itself installs a filter, a log of `ktrace record --
+  COMMAND` does not show what that refuses; a connection of it that shows no kTLS call is
+  `unknown`, and a warning says so. `ktrace live`, `ktrace record --pid` and a plain strace see it.
 
 ## Example
 

@@ -51,14 +51,14 @@ def refuses_a_rekey(case: Case, guest: Guest) -> bool:
 class Cause:
     """A failing call: what it returns, and what ktrace must make of its connection.
 
-    `codes` leaves KT9xx out.
+    `codes` leaves KT9xx out, `shown` is what ktrace shows where that is not what was done.
     """
 
     did: tuple[tuple[str, str], ...]
     outcome: str
     ordering: str | None
     codes: tuple[str, ...] = ()
-    seen: bool = True
+    shown: tuple[tuple[str, str | None], ...] | None = None
 
 
 def ulp(result: str) -> tuple[tuple[str, str], ...]:
@@ -97,9 +97,8 @@ CAUSES = {
         keys(("tx", "ok"), ("tx", "EBUSY")), "tx-only", "safe", ("KT205", "KT301")
     ),
     "mptcp": Cause(ulp("ENOPROTOOPT"), "fallback", "safe", ("KT202",)),
-    # The kernel asks the filter before any tracer: see the limits of KT206.
-    "seccomp-errno": Cause(ulp("EPERM"), "none", None, seen=False),
-    "seccomp-kill": Cause((), "none", None, seen=False),
+    "seccomp-errno": Cause(ulp("EPERM"), "fallback", "safe", ("KT206",)),
+    "seccomp-kill": Cause((), "unknown", "safe", shown=(("ulp", None),)),
     "attached": Cause(ulp("ok"), "ulp-only", "safe", ("KT303",)),
     "without-privilege": Cause(ulp("ENOENT"), "fallback", "safe", ("KT201",)),
     "no-module": Cause(ulp("ENOENT"), "fallback", "safe", ("KT201",)),
@@ -111,7 +110,14 @@ REKEYS = {
         keys(("tx", "ok"), ("tx", "EINVAL")), "tx-only", "safe", ("KT204", "KT301")
     ),
 }
+# The kernel asks the filter before that of `strace --seccomp-bpf`: see the limits of KT206.
+RECORDED = {
+    "seccomp-errno": Cause(ulp("EPERM"), "unknown", None, shown=()),
+    "seccomp-kill": Cause((), "unknown", None),
+}
 
 
-def cause(name: str, guest: Guest) -> Cause:
+def cause(name: str, guest: Guest, way: str | None = None) -> Cause:
+    if way == "record" and name in RECORDED:
+        return RECORDED[name]
     return REKEYS.get(name, CAUSES[name]) if guest.rekeys else CAUSES[name]

@@ -1,7 +1,8 @@
-"""Calls that come by another door: io_uring, and 32-bit programs.  Seen, or said not to be."""
+"""Calls that come by another door, or are stopped at it: seen, or said not to be."""
 
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.live.conftest import HERE, need
 pytestmark = pytest.mark.live
 
 ROUNDS = 3
+OLDER = "from ktrace.sources.live import libbpf; libbpf.CASTS_SINCE = (99, 0)"  # its object
 FOREIGN_ROUNDS = 7  # of foreign.c, with three calls in each that concern a connection
 BACKENDS = tuple(backends.LOADERS)
 
@@ -82,3 +84,28 @@ def test_calls_of_a_32_bit_program_are_counted_as_lost(tmp_path: Path, backend: 
     assert not done.report.connections
     assert any("32-bit" in warning for warning in done.report.trace.warnings)
     assert "KT901" in {finding.code for finding in done.report.findings}
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "older"])
+@pytest.mark.parametrize("action", ["errno", "trap", "kill", "allow"])
+def test_a_call_that_a_seccomp_filter_refuses_is_seen(
+    tmp_path: Path, action: str, backend: str
+) -> None:
+    """The kernel's tracepoint of the entry comes after the filter: there is only an exit."""
+    tries = ["ulp"] if action == "kill" else ["other", "ulp", "tx"]
+    program = [sys.executable, str(HERE / "refused.py"), action, *tries]
+    before = OLDER if backend == "older" else ""
+    options = ["--backend", "libbpf" if backend == "older" else backend]
+    done = capture(tmp_path, options, program, before)
+    (client,) = [c for c in done.report.connections if c.role == "client"]
+    tried = [one.result for one in client.ulp] + [one.result for one in client.tx]
+    assert client.ordering == "safe"
+    assert not done.report.trace.lost_events
+    if action == "errno":
+        assert (client.outcome, tried) == ("fallback", ["EPERM", "EPERM"])
+        assert {finding.code for finding in done.report.findings} == {"KT206"}
+    elif action == "allow":
+        assert len(tried) == 2
+        assert not {None, "EPERM"}.intersection(tried)
+    else:  # a signal in place of a result
+        assert (client.outcome, set(tried)) == ("unknown", {None})
