@@ -87,6 +87,8 @@ class Kind(enum.IntEnum):
     IO_URING = enum.auto()
     STATE = enum.auto()  # live only: the kernel changed the TCP state; detail StateDetail
     OTHER = enum.auto()  # kept only for coverage
+    # strace: the process has a seccomp filter from here on, and what that refuses is not shown
+    SECCOMP = enum.auto()
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):

@@ -1,5 +1,7 @@
 """Run strace with exactly the calls that a verdict needs, and be as good as absent around it."""
 
+import ctypes
+import errno
 import os
 import shutil
 import signal
@@ -7,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ktrace import places
+from ktrace import places, uapi
 from ktrace.errors import KtraceError
 
 # A `?` lets strace go on where the architecture or its own version lacks the call.
@@ -67,7 +69,18 @@ CALLS = tuple(call for calls in FAMILY_CALLS.values() for call in calls)
 
 # -s 4 keeps version and cipher of crypto_info and cuts every key byte; -v keeps it from cutting
 # arrays of ready descriptors.  No -y: it slows the call after connect() so much that a race hides.
-OPTIONS = ("-f", "-q", "-ttt", "-T", "-v", "-s", "4", "-e", "trace=" + ",".join(CALLS))
+_OPTIONS = ("-f", "-q", "-ttt", "-T", "-v", "-s", "4", "-e")
+OPTIONS = (*_OPTIONS, "trace=" + ",".join(CALLS))
+# With --seccomp-bpf a filter of the program's own is asked first, and what that refuses is not
+# seen: then the log tells that there is such a filter, though not all that stands in it.
+CHEAP_OPTIONS = (
+    *_OPTIONS,
+    "trace=" + ",".join((*CALLS, "prctl", "?seccomp")),
+    *("-e", "abbrev=prctl,seccomp"),
+    "--seccomp-bpf",
+)
+# kTLS calls on no descriptor, which the kernel answers with EBADF unless a filter is asked before
+_TRIED = ((uapi.SOL_TCP, uapi.TCP_ULP), (uapi.SOL_TLS, uapi.TLS_TX), (uapi.SOL_TLS, uapi.TLS_RX))
 SI_KERNEL = 0x80  # siginfo's si_code of a key pressed on the terminal
 INTERRUPTED = 128 + signal.SIGINT
 PASSED_ON = (
@@ -95,11 +108,28 @@ def find_strace() -> str:
 def command_line(strace: str, log: str, pids: Sequence[int], command: Sequence[str]) -> list[str]:
     """Return the strace command; --seccomp-bpf works only on a program that strace starts."""
     # strace takes a leading | or ! for a command to pipe into.
-    line = [strace, *OPTIONS, "-o", os.path.join(".", log)]
+    target = ["-o", os.path.join(".", log)]
     if not command:
-        return [*line, *(word for pid in pids for word in ("-p", str(pid)))]
-    seccomp = ["--seccomp-bpf"] if _knows_seccomp(strace) else []
-    return [*line, *seccomp, "--", *command]
+        return [strace, *OPTIONS, *target, *(word for pid in pids for word in ("-p", str(pid)))]
+    cheap = _knows_seccomp(strace) and not refuses_ktls()
+    return [strace, *(CHEAP_OPTIONS if cheap else OPTIONS), *target, "--", *command]
+
+
+def refuses_ktls() -> bool:
+    """Tell whether a seccomp filter that is there already, of a container or a service, refuses
+    kTLS calls: with --seccomp-bpf strace would not see them.
+    """
+    if "\nSeccomp:\t0\n" in Path("/proc/self/status").read_text(errors="replace"):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    child = os.fork()  # a filter may also kill
+    if child == 0:
+        for level, option in _TRIED:
+            libc.setsockopt(-1, level, option, None, 0)
+            if ctypes.get_errno() != errno.EBADF:
+                os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] != 0
 
 
 def _knows_seccomp(strace: str) -> bool:

@@ -113,6 +113,9 @@ def _nothing_tried(report: Report) -> str:
     covered = report.trace.covered
     if "setsockopt" not in covered:
         return "not known: setsockopt is not covered by this trace"
+    if report.summary.unknown:
+        unknown = plural(report.summary.unknown, "connection")
+        return f"No connection is seen to try kTLS; of {unknown} the trace cannot tell"
     return f"No connection tried kTLS (covered: {listed(covered)})"
 
 
@@ -186,7 +189,7 @@ def _verdict(report: Report) -> str:
         tried = plural(summary.attempted, "connection")
         return f"{tried} tried kTLS, none as far as keys or fallback"
     if "setsockopt" in report.trace.covered:
-        return "no connection tried kTLS"
+        return f"no connection {'is seen to try' if summary.unknown else 'tried'} kTLS"
     return "not known whether any connection tried kTLS"
 
 

@@ -204,6 +204,11 @@ def _exit(world: World, event: Event) -> None:
         )
 
 
+def _seccomp(world: World, event: Event) -> None:
+    if event.phase is not BEGIN and event.errno is None:
+        world.processes.filter(event.tid)
+
+
 def _held_elsewhere(event: Event) -> bool:
     """Tell whether the probe saw other holders of a descriptor that is closed."""
     return isinstance(event.detail, IntDetail) and event.detail.value > 0
@@ -225,4 +230,5 @@ HANDLERS: dict[Kind, Handler] = {
     Kind.CLONE: _clone,
     Kind.EXEC: _exec,
     Kind.EXIT: _exit,
+    Kind.SECCOMP: _seccomp,
 }

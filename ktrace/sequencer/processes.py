@@ -77,6 +77,8 @@ class Processes:
             return None
         self.generation += 1
         other.fds.update(table.fds)
+        if table.filtered or other.filtered:
+            other.filter()
         other.cloexec |= table.cloexec
         other.tids |= table.tids
         for member in table.tids:
@@ -102,6 +104,7 @@ class Processes:
             table.cloexec.add(fd)
         if isinstance(opened, Tracked):
             opened.refs += 1
+            opened.blind = opened.blind or table.filtered
 
     def _split(self, tid: int, table: Table) -> Table:
         """Undo an assumed sharing: the same number was opened twice, so these are two processes."""
@@ -181,6 +184,8 @@ class Processes:
         if early is not None and early is not table and not early.tids:
             for fd, opened in early.fds.items():
                 shared.fds.setdefault(fd, opened)
+            if early.filtered:
+                shared.filter()
         shared.tids.add(child)
         self._tables[child] = shared
         if thread:
@@ -191,6 +196,10 @@ class Processes:
     def loosen(self, tid: int) -> None:
         """Let threads of unknown making share this thread's table if they use its descriptors."""
         self.table(tid).loose = True
+
+    def filter(self, tid: int) -> None:
+        """The process has a seccomp filter, which its children and what it executes keep."""
+        self.table(tid).filter()
 
     def exec(self, tid: int) -> None:
         """Close what execve() closes; the thread becomes its process."""

@@ -71,13 +71,14 @@ OTHER = Other()  # known to be no TCP socket
 class Table:
     """The descriptor table of one process, or of several that share it (CLONE_FILES)."""
 
-    __slots__ = ("cloexec", "fds", "loose", "ring", "tids")
+    __slots__ = ("cloexec", "fds", "filtered", "loose", "ring", "tids")
 
     def __init__(self) -> None:
         self.fds: dict[int, Open] = {}
         self.cloexec: set[int] = set()
         self.tids: set[int] = set()
         self.ring = 0  # io_uring may have connected or awaited sockets with a smaller number
+        self.filtered = False  # calls on its sockets may have been refused unseen
         self.loose = False  # nobody saw how its threads came to be: they share it by assumption
 
     def copy(self) -> "Table":
@@ -85,7 +86,15 @@ class Table:
         child = Table()
         child.fds = dict(self.fds)
         child.cloexec = set(self.cloexec)
+        child.filtered = self.filtered
         for opened in child.fds.values():
             if isinstance(opened, Tracked):
                 opened.refs += 1
         return child
+
+    def filter(self) -> None:
+        """From now on calls on its sockets may be refused unseen; before, they may have been."""
+        self.filtered = True
+        for opened in self.fds.values():
+            if isinstance(opened, Tracked):
+                opened.blind = True

@@ -131,7 +131,7 @@ class Tracked:
         self.mptcp = False
         self.before_connect: str | None = None  # the state that connect() met, while it goes on
         self.before_trace = False
-        self.blind = False  # live: kTLS calls on it may have been made where no probe looks
+        self.blind = False  # kTLS calls on it may have been made where the trace does not look
         self.accepted = False
         self.listening = False
         self.connect_called = False

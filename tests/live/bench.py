@@ -28,7 +28,7 @@ from ktrace.sources.live.session import Session, Wanted
 
 HERE = Path(__file__).resolve().parent
 KTRACE = [sys.executable, "-c", "import sys; from ktrace.cli import main; sys.exit(main())"]
-RECORD = ["strace", *recording.OPTIONS]
+RECORD = ["strace", *recording.CHEAP_OPTIONS, "-o", "/dev/null"]
 YY = ["strace", "-f", "-yy"]
 EMPTY = "tracepoint:syscalls:sys_enter_setsockopt { } tracepoint:syscalls:sys_exit_setsockopt { }"
 SAME = " ".join(
@@ -133,7 +133,7 @@ def slowdown(load: Path, runs: int) -> None:
     row("ktrace live, of another process", live("libbpf", "--comm", "nobody"), line)
     if shutil.which("bpftrace"):
         row("bpftrace, empty probes", bpftrace(SAME), line)
-    row("strace as record runs it", nothing(), [*RECORD, "--seccomp-bpf", "-o", "/dev/null", *line])
+    row("strace as record runs it", nothing(), [*RECORD, *line])
     row("strace -f -yy", nothing(), [*YY, "-o", "/dev/null", *line])
 
 
@@ -163,8 +163,7 @@ def calls(load: Path, runs: int) -> None:
         row(f"of another process ({backend})", live(backend, "--comm", "nobody"))
     if shutil.which("bpftrace"):
         row("bpftrace, empty probe", bpftrace(EMPTY))
-    strace = [*RECORD, "--seccomp-bpf", "-o", "/dev/null"]
-    slow = per_call("nodelay", 5000, strace)
+    slow = per_call("nodelay", 5000, RECORD)
     print(f"  {'strace as record runs it':<36}{'':16}{slow:7.0f}", flush=True)
 
 

@@ -107,6 +107,9 @@ def _worked_by_luck(report: Report) -> bool:
 def _nothing_tried(report: Report) -> tuple[str, str, str]:
     if "setsockopt" not in report.trace.covered:
         return "open", "The trace cannot tell:", "it does not show setsockopt() calls."
+    if report.summary.unknown:
+        unknown = plural(report.summary.unknown, "connection")
+        return "open", "No connection is seen to try kTLS.", f"Of {unknown} the trace cannot tell."
     return "open", "No connection tried kTLS.", ""
 
 

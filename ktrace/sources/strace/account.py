@@ -16,6 +16,7 @@ class Account:
         self.bad: list[tuple[int, int, str]] = []
         self.names: set[str] = set()
         self.unfiltered = False
+        self.seccomp = False  # a program installed a filter, and what that refuses may be missing
         self.clock = "none"
         self.first_ns: int | None = None
         self.last_ns: int | None = None

@@ -446,6 +446,16 @@ def _io_uring_setup(args: list[str], out: Outcome | None) -> Decoded:
     return Decoded(Kind.IO_URING, detail=IntDetail(int("SQPOLL" in _arg(args, 1))))
 
 
+def _prctl(args: list[str], out: Outcome | None) -> Decoded | None:
+    chosen = (values.constant(_arg(args, 0), uapi.PRCTL), values.constant(_arg(args, 1), uapi.MODE))
+    return Decoded(Kind.SECCOMP) if chosen == (uapi.PR_SET_SECCOMP, uapi.MODE_FILTER) else None
+
+
+def _seccomp(args: list[str], out: Outcome | None) -> Decoded | None:
+    operation = values.constant(_arg(args, 0), uapi.SECCOMP)
+    return Decoded(Kind.SECCOMP) if operation == uapi.SET_MODE_FILTER else None
+
+
 # A call that is not here is no candidate of the scanner, or matters for coverage only.
 DECODERS: dict[str, Decoder] = {
     "socket": _socket,
@@ -483,6 +493,8 @@ DECODERS: dict[str, Decoder] = {
     "io_uring_setup": _io_uring_setup,
     "pidfd_open": _pidfd_open,
     "pidfd_getfd": _pidfd_getfd,
+    "prctl": _prctl,
+    "seccomp": _seccomp,
     **dict.fromkeys(("pipe", "pipe2"), _pair(Kind.OPENS_OTHER, 0)),
     **dict.fromkeys(
         (

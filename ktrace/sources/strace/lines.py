@@ -17,7 +17,7 @@ CORE_NAMES = (
     "|epoll_create1?|epoll_ctl|epoll_p?wait2?|p?poll(?:_time64)?|_newselect|p?select6?(?:_time64)?"
     "|clone[23]?|v?fork|execve(?:at)?|exit(?:_group)?|ioctl|io_uring_(?:enter|setup)|pidfd_open|pidfd_getfd"
     "|splice|tee|open(?:at2?)?|creat|pipe2?|eventfd2?|timerfd_create|signalfd4?|memfd_create"
-    "|inotify_init1?"
+    "|inotify_init1?|prctl|seccomp"
 )
 # Data calls: the bulk of a log, and of no interest once a connection is set up.
 DATA_NAMES = (

@@ -424,6 +424,8 @@ class Reader:
             return None
         if decoded is not None and decoded.key_bytes:
             self._account.saw_key(self._source, self._base + row.line + 1)
+        if decoded is not None and decoded.kind is Kind.SECCOMP and self._account.unfiltered:
+            return None  # without a filter of its own strace sees what another one refuses
         return decoded
 
     def _event(
@@ -447,6 +449,8 @@ class Reader:
                 result = None  # a seccomp kill prints the number of the syscall: no success
             result_note = note(out.note) if out.note else None
             self._account.count_result(result, errno)
+            if decoded.kind is Kind.SECCOMP and errno is None:
+                self._account.seccomp = True
             if start is not None and out.duration_ns is not None:
                 end_ns = start + out.duration_ns
             elif half is not None:

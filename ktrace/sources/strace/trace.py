@@ -220,6 +220,12 @@ def _doubts(entry: files.Input, account: Account) -> Iterator[str]:
             f"{name}: the program uses io_uring: calls and completions that pass through it"
             " are not in the trace"
         )
+    if account.seccomp and not account.unfiltered:
+        yield (
+            f"{name}: the program installed a seccomp filter: with strace --seccomp-bpf, which"
+            " `ktrace record -- COMMAND` uses, a call that it refuses is not in the trace, so its"
+            " connections without a kTLS call are unknown; `ktrace live` sees them"
+        )
     if account.unfiltered and account.failures == 0 and not _shows_a_failure(entry, account):
         yield f"{name}: no call failed; with strace -z failed ULP attempts are not in the log"
     if account.failures >= 20 and account.successes == 0:
