@@ -7,7 +7,10 @@
  *   SELF, kt_self()  what is kept of this thread
  *   kt_traced(ctx)   the same, if its process is traced and the call is one of this machine's own kind
  *   process_traced(), kt_foreign(ctx), FOREIGN_ARG(): for calls of the other kind
+ *   TASK, kt_task(), kt_id(), kt_traced_as(), pending_of(): the thread at hand, asked for once: on
+ *                    processors that guard returns a call of a helper costs as much as all else here
  *   kt_walk()        the TCP socket behind a descriptor of this process
+ *   kt_find()        the same, perhaps without its addresses, which kt_complete() adds
  *   kt_filtered()    whether this thread may have a seccomp filter; READ_ARGS_AT_EXIT()
  *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked(), kt_count_foreign()
  *   pending_*(), socks_*(), waits_*(), passive_*(), ports_*(), uring_first()
@@ -40,7 +43,7 @@ INLINE void put(struct kt_record *r, const struct kt_sock *s)
 }
 
 /* Reserve a record with everything filled in but the socket; NULL: no room, counted. */
-INLINE struct kt_record *start_record(__u8 call, __u8 phase, __u64 start, __u64 end)
+INLINE struct kt_record *start_record_of(__u64 id, __u8 call, __u8 phase, __u64 start, __u64 end)
 {
 	struct kt_record *r = kt_reserve();
 
@@ -53,10 +56,15 @@ INLINE struct kt_record *start_record(__u8 call, __u8 phase, __u64 start, __u64 
 	r->phase = phase;
 	r->start_ns = start;
 	r->end_ns = end;
-	r->tgid = this_tgid();
-	r->tid = this_tid();
+	r->tgid = id >> 32;
+	r->tid = (__u32)id;
 	r->fd = -1;
 	return r;
+}
+
+INLINE struct kt_record *start_record(__u8 call, __u8 phase, __u64 start, __u64 end)
+{
+	return start_record_of(bpf_get_current_pid_tgid(), call, phase, start, end);
 }
 
 /* The program's name, where a connection can begin: reading it costs as much as the rest of a record. */
@@ -355,18 +363,24 @@ INLINE void enter_ulp(ENTER_CONTEXT *ctx, SELF self, struct kt_pending *p, struc
 	__u16 flags = told_before(s);
 	__u32 stack = 0;
 
+	/* A proof that had ended before cannot be undone by what overlaps: one record is enough, at the exit. */
+	if (flags & KT_F_TOLD) {
+		p->flags = AT_ONCE;
+		begin_in(self, p, KT_ULP);
+		return;
+	}
+	p->flags = ulp_name(p->pointer2, p->arg0);
+	if (p->flags == NAME_OTHER)
+		return;
 	if (is_early(s, flags))
 		flags |= kt_take_stack(ctx, &stack);
-	/* A proof that had ended before cannot be undone by what overlaps: one record is enough. */
-	p->flags |= flags & KT_F_TOLD ? AT_ONCE : 0;
 	begin_in(self, p, KT_ULP);
-	if (flags & KT_F_TOLD)
-		return;
 	r = start_record(KT_ULP, KT_BEGIN, p->start_ns, 0);
 	if (!r)
 		return;
 	sign(r);
 	r->flags = flags;
+	kt_complete(s);
 	put(r, s);
 	r->fd = p->fd;
 	r->arg0 = p->arg0;
@@ -399,7 +413,8 @@ INLINE int matters(__u32 level, __u32 name)
 /* Who calls and on what, for a call that may matter; 0: it does not. */
 INLINE SELF weigh(ENTER_CONTEXT *ctx, const __u64 *args, struct kt_pending *p, struct kt_sock *s)
 {
-	SELF self = kt_traced(ctx);
+	TASK task = kt_task();
+	SELF self = kt_traced_as(task, ctx);
 
 	if (!self)
 		return 0;
@@ -408,13 +423,8 @@ INLINE SELF weigh(ENTER_CONTEXT *ctx, const __u64 *args, struct kt_pending *p, s
 	p->pointer = (__u32)args[2];
 	p->pointer2 = args[3];
 	p->call = (__u32)args[1] == SOL_TLS_ ? KT_KEY : p->pointer == TCP_ULP_ ? KT_ULP : KT_SOCKOPT;
-	if (p->call == KT_ULP) {
-		p->flags = ulp_name(p->pointer2, p->arg0);
-		if (p->flags == NAME_OTHER)
-			return 0;
-	}
 	/* A kTLS call on what is no TCP socket fails, and is none of a connection. */
-	if (!kt_walk(p->fd, s) && !kt_may_be_tcp(p->fd))
+	if (!kt_find(task, p->fd, s) && !kt_may_be_tcp(p->fd))
 		return 0;
 	p->sk = s->sk;
 	p->state = s->state;
@@ -443,14 +453,26 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	return 0;
 }
 
+/* The name of an attempt that was not looked at when it began; the call itself has seen it by now. */
+INLINE int is_other_ulp(struct kt_pending *p, long ret)
+{
+	if (p->flags & AT_CALL)
+		return 0;
+	if (ret == 0)
+		return !kt_took_tls(p);
+	return ulp_name(p->pointer2, p->arg0) == NAME_OTHER;
+}
+
 /* The addresses were told by connect() or accept(), or at the entry of the attempt. */
-INLINE void exit_setsockopt(struct kt_pending *p, long ret)
+INLINE void exit_setsockopt(TASK task, struct kt_pending *p, long ret)
 {
 	struct kt_sockinfo *info = 0;
 	int ulp = p->call == KT_ULP;
 	struct kt_sock s = {};
 	struct kt_record *r;
 
+	if ((p->flags & AT_ONCE) && is_other_ulp(p, ret))
+		return;
 	if (p->sk && ret == 0 && !(p->flags & AT_ONCE)) /* else there is nothing new to note */
 		info = socks_find(p->sk);
 	p->arg1 = ulp ? 0 : first_bytes(p);
@@ -465,8 +487,8 @@ INLINE void exit_setsockopt(struct kt_pending *p, long ret)
 		if (p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
 			info->flags |= S_FASTOPEN;
 	}
-	r = start_record(p->call, ulp && !(p->flags & AT_ONCE) ? KT_END : KT_WHOLE, p->start_ns,
-			 bpf_ktime_get_ns());
+	r = start_record_of(kt_id(task), p->call, ulp && !(p->flags & AT_ONCE) ? KT_END : KT_WHOLE,
+			    p->start_ns, bpf_ktime_get_ns());
 	if (!r)
 		return;
 	if (!ulp) {
@@ -1054,6 +1076,8 @@ INLINE int on_refused_setsockopt(EXIT_CONTEXT *ctx)
 		return 0;
 	p.start_ns = bpf_ktime_get_ns();
 	if (p.call == KT_ULP) {
+		if (ulp_name(p.pointer2, p.arg0) == NAME_OTHER)
+			return 0;
 		flags = told_before(&s);
 		if (is_early(&s, flags))
 			flags |= kt_take_stack(ctx, &stack);
@@ -1063,6 +1087,7 @@ INLINE int on_refused_setsockopt(EXIT_CONTEXT *ctx)
 		return 0;
 	sign(r);
 	r->flags = flags;
+	kt_complete(&s);
 	put(r, &s);
 	r->fd = p.fd;
 	r->result = ret;
@@ -1074,14 +1099,15 @@ INLINE int on_refused_setsockopt(EXIT_CONTEXT *ctx)
 
 INLINE int on_exit_setsockopt(EXIT_CONTEXT *ctx)
 {
-	struct kt_pending *found = pending_find(this_tid());
+	TASK task = kt_task();
+	struct kt_pending *found = pending_of(task);
 	struct kt_pending p;
 
 	if (!found)
 		return kt_filtered() ? on_refused_setsockopt(ctx) : 0;
 	p = *found;
 	pending_done(found);
-	exit_setsockopt(&p, RET(ctx));
+	exit_setsockopt(task, &p, RET(ctx));
 	return 0;
 }
 

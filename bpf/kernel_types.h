@@ -37,6 +37,14 @@ struct tcp_sock {
 	void *fastopen_req;
 } CORE;
 
+struct tcp_ulp_ops {
+	char name[16];
+} CORE;
+
+struct inet_connection_sock {
+	struct tcp_ulp_ops *icsk_ulp_ops;
+} CORE;
+
 /* Any structure that begins with a pointer: reads one where there is no type to name. */
 struct hlist_head {
 	void *first;

@@ -228,6 +228,30 @@ INLINE __u64 kt_traced(struct bpf_raw_tracepoint_args *ctx)
 	return process_traced() && !kt_foreign(ctx) ? kt_self() : 0;
 }
 
+#define TASK __u64 /* its numbers are all that is known of it */
+
+INLINE TASK kt_task(void)
+{
+	return bpf_get_current_pid_tgid();
+}
+
+INLINE __u64 kt_id(TASK task)
+{
+	return task;
+}
+
+INLINE struct kt_pending *pending_of(TASK task)
+{
+	__u32 tid = task;
+
+	return pending.lookup(&tid);
+}
+
+INLINE __u64 kt_traced_as(TASK task, struct bpf_raw_tracepoint_args *ctx)
+{
+	return kt_traced(ctx);
+}
+
 INLINE struct kt_record *kt_reserve(void)
 {
 	return events.ringbuf_reserve(sizeof(struct kt_record));
@@ -441,6 +465,17 @@ INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 		describe_place(found->sk, s);
 	return 1;
 }
+
+INLINE int kt_find(TASK task, __s32 fd, struct kt_sock *s)
+{
+	return kt_walk(fd, s);
+}
+
+INLINE void kt_complete(struct kt_sock *s)
+{
+}
+
+#define kt_took_tls(p) (ulp_name((p)->pointer2, (p)->arg0) != NAME_OTHER)
 
 INLINE __u8 kt_state_of(__u64 sk)
 {

@@ -40,6 +40,18 @@ struct {
 MAP(config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct kt_config);
 MAP(traced, BPF_MAP_TYPE_HASH, 32768, __u32, __u32);
 
+#define TASK struct task_struct *
+
+INLINE TASK kt_task(void)
+{
+	return bpf_get_current_task_btf();
+}
+
+INLINE __u64 kt_id(TASK task)
+{
+	return (__u64)task->tgid << 32 | (__u32)task->pid;
+}
+
 /* What is kept of a thread: the call it is in, what happens inside that, and that it is traced. */
 struct kt_thread {
 	struct kt_pending outer;
@@ -145,9 +157,8 @@ INLINE int kt_filtered(void)
 }
 
 /* A process stays traced until it ends, so its threads remember. */
-INLINE struct kt_thread *kt_traced(void *ctx)
+INLINE struct kt_thread *kt_traced_as(TASK task, void *ctx)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct kt_thread *self = bpf_task_storage_get(&threads, task, 0, 0);
 
 	if (FOREIGN_ABI(task)) /* on_foreign() counts */
@@ -162,6 +173,11 @@ INLINE struct kt_thread *kt_traced(void *ctx)
 	else
 		kt_count_untracked();
 	return self;
+}
+
+INLINE struct kt_thread *kt_traced(void *ctx)
+{
+	return kt_traced_as(kt_task(), ctx);
 }
 
 /* The walk tells; nothing is left open. */
@@ -199,11 +215,16 @@ INLINE int pending_put(struct kt_thread *self, struct kt_pending *p)
 	return 0;
 }
 
-INLINE struct kt_pending *pending_find(__u32 tid)
+INLINE struct kt_pending *pending_of(TASK task)
 {
-	struct kt_thread *self = kt_self();
+	struct kt_thread *self = bpf_task_storage_get(&threads, task, 0, 0);
 
 	return self && self->outer.call ? &self->outer : 0;
+}
+
+INLINE struct kt_pending *pending_find(__u32 tid)
+{
+	return pending_of(kt_task());
 }
 
 INLINE void pending_done(struct kt_pending *p)
@@ -313,9 +334,10 @@ INLINE __s32 kt_changed_inside(__u64 sk)
 	return -1;
 }
 
-INLINE int kt_walk(__s32 fd, struct kt_sock *s)
+/* The walk; with `addresses` 0 it leaves out what costs most, and kt_complete() may do it later. */
+INLINE int walk_in(struct task_struct *task, __s32 fd, struct kt_sock *s, int addresses)
 {
-	struct file *file = file_of(fd);
+	struct file *file = file_of(task, fd);
 	struct sock *sk = file ? sock_of_file(file) : 0;
 	struct inode *inode;
 	__u16 protocol;
@@ -325,7 +347,10 @@ INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 	protocol = GET(struct sock, sk, sk_protocol);
 	if (protocol != SOL_TCP_ && protocol != AF_MPTCP_PROTOCOL)
 		return 0;
-	describe_sock(sk, s);
+	if (addresses)
+		describe_sock(sk, s);
+	else
+		meet_sock(sk, s);
 	if (s->family != AF_INET_ && s->family != AF_INET6_) {
 		s->sk = 0;
 		return 0;
@@ -337,6 +362,42 @@ INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 	return 1;
 }
 
+INLINE int kt_walk(__s32 fd, struct kt_sock *s)
+{
+	return walk_in(bpf_get_current_task_btf(), fd, s, 1);
+}
+
+INLINE int kt_find(TASK task, __s32 fd, struct kt_sock *s)
+{
+	return walk_in(task, fd, s, 0);
+}
+
+INLINE void kt_complete(struct kt_sock *s)
+{
+	describe_sock((struct sock *)s->sk, s);
+}
+
+/* Whether a call that went well set this ULP: asking the socket costs less than reading the name again. */
+INLINE int kt_took_tls(struct kt_pending *p)
+{
+	__u64 sk = p->sk;
+	struct tcp_ulp_ops *ops = GET(struct inet_connection_sock, sk, icsk_ulp_ops);
+	char name[4] = {};
+
+	if (!ops)
+		return 1;
+#ifdef KT_CAST
+	ops = AS(struct tcp_ulp_ops, ops);
+	name[0] = ops->name[0];
+	name[1] = ops->name[1];
+	name[2] = ops->name[2];
+	name[3] = ops->name[3];
+#else
+	bpf_probe_read_kernel(name, sizeof(name), (void *)ops + bpf_core_field_offset(struct tcp_ulp_ops, name));
+#endif
+	return name[0] == 't' && name[1] == 'l' && name[2] == 's' && !name[3];
+}
+
 INLINE __u8 kt_state_of(__u64 sk)
 {
 	return GET(struct sock, sk, __sk_common.skc_state);
@@ -344,7 +405,7 @@ INLINE __u8 kt_state_of(__u64 sk)
 
 INLINE __u64 kt_sock_of(__s32 fd)
 {
-	struct file *file = file_of(fd);
+	struct file *file = file_of(bpf_get_current_task_btf(), fd);
 
 	return file ? (__u64)sock_of_file(file) : 0;
 }
@@ -371,7 +432,7 @@ struct file___before {
 
 INLINE __u32 kt_others_hold(__s32 fd)
 {
-	struct file *file = file_of(fd);
+	struct file *file = file_of(bpf_get_current_task_btf(), fd);
 	struct file___since_6_13 *now = (void *)file;
 	struct file___before *before = (void *)file;
 	long count = 1;
@@ -523,6 +584,11 @@ int any_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 #endif
 	number = CALL_NUMBER(ctx);
+#ifdef KT_CAST
+	/* The arguments still stand there, and looking at them is cheaper than looking for an entry. */
+	if (number == NR_SETSOCKOPT && !matters(ARG(ctx, 1), ARG(ctx, 2)))
+		return 0;
+#endif
 	if (number == NR_SETSOCKOPT)
 		return on_exit_setsockopt(ctx);
 	bpf_tail_call(ctx, &exits, number);

@@ -108,9 +108,8 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
 #define KRET(r) ((r)->user_regs.regs[0])
 #endif
 
-INLINE struct file *file_of(__s32 fd)
+INLINE struct file *file_of(struct task_struct *task, __s32 fd)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct fdtable *table = task->files->fdt;
 	struct file **slots;
 
@@ -148,6 +147,24 @@ INLINE struct sock *sock_of_file(struct file *file)
 		return 0;
 	return FIELD(start, struct socket, sk, struct sock *);
 #endif
+}
+
+/* Family and state of a socket; its addresses cost as much again, and are often known already. */
+INLINE void meet_sock(struct sock *sk, struct kt_sock *s)
+{
+#ifdef KT_CAST
+	struct sock_common *common = AS(struct sock_common, sk);
+
+	s->family = common->skc_family;
+	s->state = common->skc_state;
+#else
+	char start[24] __attribute__((aligned(8))) = {};
+
+	READ_START(start, sk);
+	s->family = FIELD(start, struct sock_common, skc_family, __u16);
+	s->state = FIELD(start, struct sock_common, skc_state, __u8);
+#endif
+	s->sk = (__u64)sk;
 }
 
 INLINE void describe_sock(struct sock *sk, struct kt_sock *s)
