@@ -110,7 +110,12 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
 
 INLINE struct file *file_of(struct task_struct *task, __s32 fd)
 {
+#ifdef KT_CAST
+	/* From a trusted pointer the verifier searches all types of the kernel for each step: milliseconds. */
+	struct fdtable *table = AS(struct task_struct, task)->files->fdt;
+#else
 	struct fdtable *table = task->files->fdt;
+#endif
 	struct file **slots;
 
 	if (fd < 0 || (__u32)fd >= table->max_fds)

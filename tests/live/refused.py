@@ -40,12 +40,13 @@ def main() -> None:
     action, *options = sys.argv[1:]
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(listener.getsockname())
-    listener.accept()
+    served = listener.accept()
     signal.signal(signal.SIGSYS, lambda *_: None)
     refuse(ACTIONS[action])
     for option in options:
         with contextlib.suppress(OSError):
             client.setsockopt(*OPTIONS[option])
+    served[0].close()
 
 
 if __name__ == "__main__":
