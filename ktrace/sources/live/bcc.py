@@ -6,7 +6,6 @@ Python, and is looked for there when the running interpreter cannot see it.
 
 import importlib.util
 import os
-import platform
 import re
 import sys
 import tempfile
@@ -165,7 +164,7 @@ def _headers() -> Iterator[None]:
     The probe takes no layout from them, so those of another kernel do: where this kernel has none,
     any that are installed are put together in one tree, as bcc wants them.
     """
-    found = None if Path("/lib/modules", platform.release(), "build").is_dir() else _any_headers()
+    found = None if Path("/lib/modules", os.uname().release, "build").is_dir() else _any_headers()
     if found is None or "BCC_KERNEL_SOURCE" in os.environ:
         yield
         return

@@ -6,7 +6,6 @@ Both loaders attach through here, so that a probe is attached in one way whateve
 import ctypes
 import errno
 import os
-import platform
 import re
 import struct
 from pathlib import Path
@@ -126,7 +125,7 @@ TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
 def architecture() -> str:
     """Return this machine's name, or refuse one that the probe was not built for."""
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in _NUMBERS:
         raise KtraceError(
             "architecture",
@@ -138,7 +137,7 @@ def architecture() -> str:
 
 def release() -> tuple[int, int]:
     """Return the kernel's version as two numbers."""
-    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 

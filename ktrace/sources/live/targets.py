@@ -1,7 +1,7 @@
 """Which processes to trace, and which sockets they had before: from /proc."""
 
-import ipaddress
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,9 +93,10 @@ def _address(text: str) -> str:
     raw = bytes.fromhex(words)
     if sys.byteorder == "little":
         raw = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
-    host = ipaddress.ip_address(raw)
     number = int(port, 16)
-    return f"[{host}]:{number}" if host.version == 6 else f"{host}:{number}"
+    if len(raw) == 4:
+        return f"{socket.inet_ntop(socket.AF_INET, raw)}:{number}"
+    return f"[{socket.inet_ntop(socket.AF_INET6, raw)}]:{number}"
 
 
 def has_ring(tgid: int) -> bool:
