@@ -65,7 +65,7 @@ bpf:  ## build the probe (Debian: clang llvm libbpf-dev); the objects are commit
 	bpf/build
 
 install:  ## install for everyone under PREFIX (/usr/local), so that `sudo ktrace` works
-	tools/setup $(PREFIX)/lib/ktrace '.[live,parquet]'
+	EVERYONE=yes tools/setup $(PREFIX)/lib/ktrace '.[live,parquet]'
 	mkdir -p $(PREFIX)/bin
 	ln -sf ../lib/ktrace/bin/ktrace $(PREFIX)/bin/ktrace
 
