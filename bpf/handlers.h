@@ -1064,9 +1064,9 @@ INLINE int on_refused_setsockopt(EXIT_CONTEXT *ctx)
 	__u32 stack = 0;
 	__u16 flags = 0;
 
-	READ_ARGS_AT_EXIT(ctx, args);
-	if (!matters(args[1], args[2]))
+	if (!matters(ARG(ctx, 1), ARG(ctx, 2)))
 		return 0;
+	READ_ARGS_AT_EXIT(ctx, args);
 #ifdef DESCRIPTOR_GONE
 	if (kt_traced(ctx))
 		kt_count_untracked();
