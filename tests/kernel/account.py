@@ -1,18 +1,17 @@
-"""The kernel's own account of a run, from the files that the guest brought back.
+"""The kernel's account of a run, from what a recorder in it wrote down.
 
 Nothing here knows how ktrace comes to its verdicts: what a connection got follows from the calls
-that the recorder saw inside the kernel, with the socket's state at each.
+that it saw inside the kernel, with the socket's state at each.
 """
 
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from tests.kernel import tracefs
+from tests.kernel.lines import Call, Done, Line, State, Tls, TlsUlp
 
 ESTABLISHED = 1
 BEFORE = (2, 3, 7, 10)  # SYN_SENT, SYN_RECV, CLOSE, LISTEN
-SOL_TLS, TX, RX = 282, 1, 2
+TX, RX = 1, 2
 Ports = tuple[int, int]  # local, peer
 
 
@@ -60,7 +59,6 @@ class Account:
     seen: dict[Ports, Seen] = field(default_factory=dict)
     state_ns: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
     call_ns: list[tuple[int, int]] = field(default_factory=list)  # tid, time
-    lost: int = 0
 
     def of_port(self, port: int) -> dict[str, list[Seen]]:
         """Return the two ends of each connection to a server's port, in the order of coming up."""
@@ -73,72 +71,43 @@ class Account:
         return ends
 
 
-def read(folder: Path) -> Account:
-    """Read what bpftrace wrote."""
-    account = Account()
-    reader = _Reader(account)
-    for line in (folder / "recorder").read_text().splitlines():
-        kind, *values = line.split() or [""]  # its maps, at the end, begin with an empty line
-        if kind in ("state", "call", "ulp", "tls", "done"):
-            getattr(reader, kind)(*values)
-    _fill_in(account, tracefs.read(folder))
-    said = (folder / "recorder.said").read_text()
-    account.lost = sum(int(count) for count in re.findall(r"Lost (\d+) events", said))
-    return account
-
-
-def _fill_in(account: Account, second: tracefs.Times) -> None:
-    """Take from tracefs what bpftrace missed: the kernel skips a nested program without a word."""
-    for (local, peer, _, new), at in second.state_ns.items():
-        seen = account.seen.setdefault((local, peer), Seen())
-        if new == ESTABLISHED and seen.established_ns is None:
-            seen.established_ns = at
-
-
-def _swapped(port: str) -> int:
-    return int.from_bytes(int(port).to_bytes(2, "little"), "big")
+def of(lines: Iterable[Line]) -> Account:
+    """Return the account that follows from a recorder's lines."""
+    reader = _Reader()
+    for line in lines:
+        reader.add(line)
+    return reader.account
 
 
 class _Reader:
     """Joins the lines of one call by its thread."""
 
-    def __init__(self, account: Account) -> None:
-        self.account = account
-        self.calls: dict[str, tuple[int, int, int, int]] = {}
-        self.open: dict[str, Ulp | Install] = {}
+    def __init__(self) -> None:
+        self.account = Account()
+        self.began: dict[int, int] = {}
+        self.open: dict[int, Ulp | Install] = {}
+
+    def add(self, line: Line) -> None:
+        match line:
+            case State(at, local, peer, old, new):
+                self.account.state_ns[local, peer, old, new] = at
+                if new == ESTABLISHED:
+                    self._seen(local, peer).established_ns = at
+            case Call(at, tid):
+                self.began[tid] = at
+                self.account.call_ns.append((tid, at))
+            case TlsUlp(at, tid, local, peer, state):
+                ulp = Ulp(self.began.get(tid, at), state)
+                self._seen(local, peer).ulp.append(ulp)
+                self.open[tid] = ulp
+            case Tls(_, tid, local, peer, _, way, key) if way in (TX, RX):
+                install = Install(way, key & 0xFFFF, key >> 16)
+                self._seen(local, peer).installs.append(install)
+                self.open[tid] = install
+            case Done(_, tid, result):
+                if one := self.open.pop(tid, None):
+                    one.result = -result
+                self.began.pop(tid, None)
 
     def _seen(self, local: int, peer: int) -> Seen:
         return self.account.seen.setdefault((local, peer), Seen())
-
-    def state(self, at: str, _sk: str, local: str, peer: str, old: str, new: str) -> None:
-        ports = int(local), int(peer)
-        self.account.state_ns[(*ports, int(old), int(new))] = int(at)
-        if int(new) == ESTABLISHED:
-            self._seen(*ports).established_ns = int(at)
-
-    def call(
-        self, at: str, tid: str, _pid: str, _fd: str, level: str, name: str, head: str
-    ) -> None:
-        self.calls[tid] = int(at), int(level), int(name), int(head) & 0xFFFFFFFF
-        self.account.call_ns.append((int(tid), int(at)))
-
-    def ulp(
-        self, at: str, tid: str, _sk: str, local: str, peer: str, state: str, name: str
-    ) -> None:
-        if name != "tls":
-            return
-        one = Ulp(self.calls[tid][0] if tid in self.calls else int(at), int(state))
-        self._seen(int(local), _swapped(peer)).ulp.append(one)
-        self.open[tid] = one
-
-    def tls(self, _at: str, tid: str, _sk: str, local: str, peer: str, _state: str) -> None:
-        _, level, way, head = self.calls.get(tid, (0, 0, 0, 0))
-        if level == SOL_TLS and way in (TX, RX):
-            one = Install(way, head & 0xFFFF, head >> 16)
-            self._seen(int(local), _swapped(peer)).installs.append(one)
-            self.open[tid] = one
-
-    def done(self, _at: str, tid: str, result: str) -> None:
-        if one := self.open.pop(tid, None):
-            one.result = -int(result)
-        self.calls.pop(tid, None)

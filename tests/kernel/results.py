@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from ktrace.findings import Connection, Report
-from tests.kernel import account, boot
+from tests.kernel import boot, bpftrace, tracefs
+from tests.kernel.account import Account
+from tests.kernel.account import of as account_of
 from tests.kernel.guests import Guest
 
 BUILD = boot.ROOT / "build" / "kernel"
@@ -28,8 +30,13 @@ class Results:
     folder: Path
 
     @functools.cached_property
-    def account(self) -> account.Account:
-        return account.read(self.folder)
+    def account(self) -> Account:
+        return account_of(tracefs.read(self.folder))
+
+    @functools.cached_property
+    def second(self) -> Account:
+        """What another recorder has of the same events, but for those it missed."""
+        return account_of(bpftrace.read(self.folder))
 
     def report(self, way: str) -> Report:
         """Return what ktrace made of the run, in one of its ways."""

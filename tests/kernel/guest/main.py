@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.kernel.cases import CASES, Case
-from tests.kernel.guest import network, observers, traffic
+from tests.kernel.guest import network, observers, skipped, traffic
 from tests.kernel.guest.causes import CAUSES
 
 RESULTS = Path("/results")
@@ -93,6 +93,7 @@ def main() -> None:
     launcher = observers.Launcher()
     try:
         produced = watch(launcher, [case for case in CASES if chosen.cases in case.name])
+        (RESULTS / "skipped").write_text(skipped.table())
         recorder.stop()  # it holds the module
         tracefs.stop()
         log("taking the module away")
