@@ -42,6 +42,7 @@
 #define NR32_SOCKETCALL 102
 #ifdef KT_X86
 #define NR_SETSOCKOPT 54
+#define NR32_SOCKET 359
 #define NR32_CONNECT 362
 #define NR32_SETSOCKOPT 366
 #endif

@@ -1025,8 +1025,12 @@ KT_EXIT_WAIT(epoll, exit_epoll(p))
 KT_EXIT_WAIT(poll, exit_poll(p))
 KT_EXIT_WAIT(select, exit_select(p))
 
-/* One exit program a family: each takes back what its entry left. */
-#define KT_EXIT(name, action)                                      \
+/*
+ * One exit program a family: each takes back what its entry left.  Where the kernel skipped an exit,
+ * what lies there is of another call, whose result this is not.
+ */
+#define BIT(call) (1ULL << (call))
+#define KT_EXIT(name, calls, action)                               \
 	INLINE int on_exit_##name(EXIT_CONTEXT *ctx)             \
 	{                                                          \
 		struct kt_pending *found = pending_find(this_tid()); \
@@ -1037,17 +1041,23 @@ KT_EXIT_WAIT(select, exit_select(p))
 			return 0;                                  \
 		p = *found;                                        \
 		pending_done(found);                               \
+		if (!((calls) >> p.call & 1))                      \
+			return 0;                                  \
 		action;                                            \
 		return 0;                                          \
 	}
 
-KT_EXIT(socket, exit_socket(&p, ret))
-KT_EXIT(socketpair, exit_socketpair(&p, ret))
-KT_EXIT(connect, exit_connect(&p, ret))
-KT_EXIT(accept, exit_accept(&p, ret))
-KT_EXIT(listen, exit_listen(&p, ret))
-KT_EXIT(asking, exit_asking(&p, ret))
-KT_EXIT(dup, exit_dup(&p, ret))
+#define ASKING                                                                            \
+	(BIT(KT_SO_ERROR) | BIT(KT_TCP_INFO) | BIT(KT_GETPEERNAME) | BIT(KT_READ) | BIT(KT_WRITE))
+#define COPYING (BIT(KT_DUP) | BIT(KT_DUP2) | BIT(KT_DUP3) | BIT(KT_DUPFD) | BIT(KT_SETFD))
+
+KT_EXIT(socket, BIT(KT_SOCKET), exit_socket(&p, ret))
+KT_EXIT(socketpair, BIT(KT_SOCKET), exit_socketpair(&p, ret))
+KT_EXIT(connect, BIT(KT_CONNECT), exit_connect(&p, ret))
+KT_EXIT(accept, BIT(KT_ACCEPT) | BIT(KT_ACCEPT4), exit_accept(&p, ret))
+KT_EXIT(listen, BIT(KT_LISTEN), exit_listen(&p, ret))
+KT_EXIT(asking, ASKING, exit_asking(&p, ret))
+KT_EXIT(dup, COPYING, exit_dup(&p, ret))
 
 /*
  * A kTLS call that comes back and was never seen to begin: the kernel asks the seccomp filter of a program
@@ -1107,6 +1117,8 @@ INLINE int on_exit_setsockopt(EXIT_CONTEXT *ctx)
 		return kt_filtered() ? on_refused_setsockopt(ctx) : 0;
 	p = *found;
 	pending_done(found);
+	if (!((BIT(KT_ULP) | BIT(KT_KEY) | BIT(KT_SOCKOPT)) >> p.call & 1))
+		return 0;
 	exit_setsockopt(task, &p, RET(ctx));
 	return 0;
 }

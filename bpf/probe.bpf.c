@@ -551,6 +551,21 @@ INLINE __u16 kt_take_stack(ENTER_CONTEXT *ctx, __u32 *slot)
 #include "handlers.h"
 #include "inside.h"
 
+#ifdef KT_BY_CALL
+extern void bpf_preempt_disable(void) __ksym;
+extern void bpf_preempt_enable(void) __ksym;
+#define UNDISTURBED(action)             \
+	({                              \
+		int result_;            \
+		bpf_preempt_disable();  \
+		result_ = action;       \
+		bpf_preempt_enable();   \
+		result_;                \
+	})
+#include "bycall.h"
+#else
+#define UNDISTURBED(action) (action)
+
 /*
  * Two programs see every system call of the machine and hand the few that matter on, by number: user
  * space fills the two tables.  Attaching to each call's own tracepoint would need tracefs, and detaching
@@ -645,18 +660,18 @@ LEAVE(dup)
 LEAVE(epoll)
 LEAVE(poll)
 LEAVE(select)
+#endif
 
 SEC("raw_tracepoint")
 int state_change(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct sock *sk = (struct sock *)ctx->args[0];
 
-	return on_state((__u64)sk, ctx->args[1], ctx->args[2],
-			BPF_CORE_READ(sk, __sk_common.skc_num));
+	return UNDISTURBED(on_state((__u64)sk, ctx->args[1], ctx->args[2],
+				    BPF_CORE_READ(sk, __sk_common.skc_num)));
 }
 
-SEC("raw_tracepoint")
-int process_fork(struct bpf_raw_tracepoint_args *ctx)
+INLINE int on_fork(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *parent = (struct task_struct *)ctx->args[0];
 	struct task_struct *child = (struct task_struct *)ctx->args[1];
@@ -689,8 +704,7 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-SEC("raw_tracepoint")
-int process_exec(struct bpf_raw_tracepoint_args *ctx)
+INLINE int on_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct kt_record *r;
 	__u64 now;
@@ -708,8 +722,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-SEC("raw_tracepoint")
-int process_exit(struct bpf_raw_tracepoint_args *ctx)
+INLINE int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (struct task_struct *)ctx->args[0];
 	__u32 tgid = this_tgid();
@@ -732,6 +745,17 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+#define OF_PROCESS(name)                                           \
+	SEC("raw_tracepoint")                                      \
+	int process_##name(struct bpf_raw_tracepoint_args *ctx)    \
+	{                                                          \
+		return UNDISTURBED(on_##name(ctx));                \
+	}
+
+OF_PROCESS(fork)
+OF_PROCESS(exec)
+OF_PROCESS(exit)
+
 /*
  * Functions of the kernel, where it lets us in: fentry costs less, kprobes are older.  Which of these are
  * loaded is user space's choice; loading one that the kernel refuses would fail for all.
@@ -740,12 +764,12 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 	SEC("fentry/" #function)                                          \
 	int fentry_##name(__u64 *ctx)                                     \
 	{                                                                 \
-		return by_fentry;                                         \
+		return UNDISTURBED(by_fentry);                                         \
 	}                                                                 \
 	SEC("fexit/" #function)                                           \
 	int fexit_##name(__u64 *ctx)                                      \
 	{                                                                 \
-		return on_exit((int)ctx[arguments]);                      \
+		return UNDISTURBED(on_exit((int)ctx[arguments]));                      \
 	}                                                                 \
 	SEC("kprobe/" #function)                                          \
 	int kprobe_##name(struct pt_regs *ctx)                            \

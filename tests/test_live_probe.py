@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from ktrace.resources import bpf_dir
-from ktrace.sources.live import attach, kernel, layout
+from ktrace.sources.live import attach, kernel, layout, libbpf
 from ktrace.sources.live.ring import STRIDE
 
 BPF = bpf_dir()
 HEADER = (BPF / "ktrace.h").read_text()
 MACHINES = ("x86_64", "aarch64")
-OBJECTS = tuple(f"probe.{machine}{kind}.o" for machine in MACHINES for kind in ("", ".cast"))
+OBJECTS = (
+    *(f"probe.{machine}{kind}.o" for machine in MACHINES for kind in ("", ".cast")),
+    "probe.x86_64.bycall.o",
+)
 
 
 def constants(prefix: str) -> dict[str, int]:
@@ -91,3 +94,15 @@ def test_every_traced_call_has_a_number_where_the_architecture_has_the_call() ->
         missing = {call.name for call in attach.SYSCALLS} - set(numbers)
         assert missing == lacking[machine]
         assert max(numbers.values()) < constants("KT_")["KT_SYSCALLS"]
+
+
+def test_a_program_of_its_own_hangs_on_every_traced_call() -> None:
+    """The object for kernels that preempt the programs of tracepoints."""
+    text = (BPF / "bycall.h").read_text()
+    pairs = set(re.findall(r"^PAIR\((\w+), (\w+),", text, re.MULTILINE))
+    alone = set(re.findall(r"^ALONE\((\w+),", text, re.MULTILINE))
+    calls = (*attach.SYSCALLS, *libbpf.PEEKS)
+    assert pairs == {(c.name, c.exit_program) for c in calls if c.exit_program}
+    assert alone == {c.name for c in calls if not c.exit_program}
+    foreign = set(re.findall(r"^CALLED\((\w+),", text, re.MULTILINE))
+    assert {f"call_{name}" for name in foreign} == set(libbpf.FOREIGN)

@@ -146,7 +146,7 @@ class Run:
             source=_label(self._wanted),
             backend=loaded.name,
             covered=backends.COVERED[loaded.name],
-            warnings=backends.limits(loaded.name, session.method),
+            warnings=backends.limits(loaded, session.method),
             inside=session.method is not None,
         )
         try:

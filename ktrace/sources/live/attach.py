@@ -51,6 +51,10 @@ def ways_in() -> tuple[Method, ...]:
     return fentry + kprobes
 
 
+# The two that see all system calls: the first looks up which program handles the call.
+ANY = (Hook("any_exit", None, "sys_exit"), Hook("any_enter", None, "sys_enter"))
+
+
 class Loaded(Protocol):
     """What a loader supplies: descriptors of programs and maps by name, and what hangs where.
 
@@ -80,11 +84,24 @@ class Loaded(Protocol):
     @property
     def syscalls(self) -> "tuple[Syscall, ...]": ...
 
+    @property
+    def by_call(self) -> tuple[str, ...]:
+        """Its programs that hang on the kernel's function of one call each, in place of two that
+        see all calls; in the order of attaching.
+        """
+        ...
+
     def program(self, name: str) -> int: ...
 
     def map(self, name: str) -> int: ...
 
     def close(self) -> None: ...
+
+
+# Since then the kernel may preempt the programs of tracepoints, and skips a program on that CPU
+# until its preempted run goes on: two that see every call would miss whole time slices.
+PREEMPTS_SINCE = (7, 0)
+REFUSED = "return_refused"  # sees calls that never come to their function: a filter refused them
 
 
 class Syscall(NamedTuple):
@@ -158,11 +175,15 @@ def attach(loaded: Loaded) -> Attached:
     """Attach everything, or nothing."""
     attached = Attached()
     try:
-        _fill_tables(loaded)
+        if not loaded.by_call:
+            _fill_tables(loaded)
         _look_inside(loaded, attached)
         for hook in loaded.hooks:
             program = loaded.program(hook.program)
             attached.add(program, _hang(program, hook))
+        for name in loaded.by_call:
+            program = loaded.program(name)
+            attached.add(program, kernel.attach_tracing(program))
     except OSError as error:
         attached.close()
         raise KtraceError(

@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple
 
 from ktrace.errors import KtraceError
 from ktrace.events import FAMILIES, Family
-from ktrace.sources.live.attach import Loaded, Method
+from ktrace.sources.live import kernel
+from ktrace.sources.live.attach import PREEMPTS_SINCE, REFUSED, Loaded, Method
 
 Backend = Literal["auto", "libbpf", "bcc"]
 
@@ -44,11 +45,22 @@ BLIND = "calls made through io_uring are not seen"
 LOADERS: dict[str, Callable[[int], Loaded]] = {"libbpf": _libbpf, "bcc": _bcc}
 
 
-def limits(backend: str, method: Method | None) -> tuple[str, ...]:
+PREEMPTED = (
+    "this kernel can preempt a run of the probe and skips others on that CPU until it goes on, so"
+    " that a busy machine loses events"
+)
+
+
+def limits(loaded: Loaded, method: Method | None) -> tuple[str, ...]:
     """Return what a capture does not see, in words for its reader."""
-    if method is not None:
-        return LIMITS[backend]
-    return (*LIMITS[backend], f"{BLIND}: this kernel lets no probe into its functions")
+    found = list(LIMITS[loaded.name])
+    if not loaded.by_call and kernel.release() >= PREEMPTS_SINCE:
+        found.append(PREEMPTED)
+    if loaded.by_call and REFUSED not in loaded.by_call:
+        found.append("calls that a seccomp filter refuses are not seen")
+    if method is None:
+        found.append(f"{BLIND}: this kernel lets no probe into its functions")
+    return tuple(found)
 
 
 def load(backend: Backend, ring_bytes: int) -> Chosen:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ktrace.errors import KtraceError
 from ktrace.resources import bpf_dir
-from ktrace.sources.live.attach import SYSCALLS, ULP, Hook, Inside, Method, Syscall
+from ktrace.sources.live.attach import ANY, SYSCALLS, ULP, Hook, Inside, Method, Syscall
 from ktrace.sources.live.kernel import KPROBES, Tracefs, architecture
 
 SITES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3/site-packages")
@@ -35,9 +35,9 @@ class BccObject:
         Hook("process_fork", "sched", "sched_process_fork"),
         Hook("process_exec", "sched", "sched_process_exec"),
         Hook("process_exit", "sched", "sched_process_exit"),
-        Hook("any_exit", None, "sys_exit"),
-        Hook("any_enter", None, "sys_enter"),
+        *ANY,
     )
+    by_call: tuple[str, ...] = ()
     # It cannot look into the socket, so it watches the data calls while one is in flight.
     syscalls = (
         *SYSCALLS,

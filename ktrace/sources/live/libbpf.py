@@ -9,8 +9,11 @@ from typing import NamedTuple
 from ktrace.errors import KtraceError
 from ktrace.resources import bpf_dir
 from ktrace.sources.live.attach import (
+    ANY,
     INSIDE,
+    PREEMPTS_SINCE,
     PREFIXES,
+    REFUSED,
     SYSCALLS,
     ULP,
     Hook,
@@ -23,21 +26,39 @@ from ktrace.sources.live.kernel import architecture, release
 
 LIBRARY = "libbpf.so.1"
 BTF = Path("/sys/kernel/btf/vmlinux")
+# Other data calls are seen by what the socket has moved; a look with MSG_PEEK moves nothing.
+PEEKS = (Syscall("recvfrom", "asking", "io"), Syscall("recvmsg", "asking", "io"))
 CASTS_SINCE = (6, 2)  # a pointer of any origin can be given its type
+
+# Exits first, so that no call is seen beginning whose end is not.  Kernels that take no 32-bit
+# programs have nothing to hang the last on.
+OWN = (
+    *(f"return_{call.name}" for call in (*SYSCALLS, *PEEKS) if call.exit_program),
+    *(f"call_{call.name}" for call in (*SYSCALLS, *PEEKS)),
+)
+FOREIGN = tuple(
+    f"call_foreign_{name}" for name in ("socketcall", "socket", "connect", "setsockopt")
+)
 
 
 class Variant(NamedTuple):
-    """One way to load the probe: which object, and what it looks into."""
+    """One way to load the probe: which object, what it looks into, and the programs of an object
+    that has one for each system call.
+    """
 
     file: str
     method: Method | None
     inside: tuple[Inside, ...]
+    by_call: tuple[str, ...] = ()
 
 
 def variants() -> Iterator[Variant]:
     """Yield the ways that this kernel may take, the best first."""
     here = release()
     known = tuple(one for one in INSIDE if here >= one.since)
+    if here >= PREEMPTS_SINCE and architecture() == "x86_64" and "fentry" in ways_in():
+        for by_call in ((*OWN, REFUSED, *FOREIGN), (*OWN, REFUSED), OWN):
+            yield Variant("probe.x86_64.bycall.o", "fentry", known, by_call)
     files = [f"probe.{architecture()}.o"]
     if here >= CASTS_SINCE:
         files.insert(0, f"probe.{architecture()}.cast.o")
@@ -55,19 +76,15 @@ class LibbpfObject:
     walks = True
     # Raw tracepoints: a classic one is skipped while any other BPF program runs on the CPU, and a
     # state change arrives in softirq, on top of whatever was running.
-    hooks = (
+    hooks: tuple[Hook, ...] = (
         Hook("state_change", None, "inet_sock_set_state"),
         Hook("process_fork", None, "sched_process_fork"),
         Hook("process_exec", None, "sched_process_exec"),
         Hook("process_exit", None, "sched_process_exit"),
-        Hook("any_exit", None, "sys_exit"),
-        Hook("any_enter", None, "sys_enter"),
     )
-    # Other data calls are seen by what the socket has moved; a look with MSG_PEEK moves nothing.
     syscalls = (
         *(call for call in SYSCALLS if call.name != "setsockopt"),  # any_enter has it in itself
-        Syscall("recvfrom", "asking", "io"),
-        Syscall("recvmsg", "asking", "io"),
+        *PEEKS,
     )
 
     def __init__(self, ring_bytes: int) -> None:
@@ -78,6 +95,8 @@ class LibbpfObject:
             failed = self._load(variant, ring_bytes)
             if not failed:
                 self.method, self.inside = variant.method, variant.inside
+                self.by_call = variant.by_call
+                self.hooks += () if variant.by_call else ANY
                 return
             self.close()
         if not BTF.exists():
@@ -103,6 +122,8 @@ class LibbpfObject:
                 name = f"{prefix}_{one.name}"
                 if name not in wanted:
                     self._leave_out(name)
+        for name in {*OWN, REFUSED, *FOREIGN} - set(variant.by_call) if variant.by_call else ():
+            self._leave_out(name)
         failed: int = self._library.bpf_object__load(self._object)
         return failed
 
