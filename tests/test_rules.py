@@ -513,6 +513,17 @@ def test_refused_keys_after_a_race_are_told_as_a_consequence() -> None:
     assert not any("a consequence" in note for note in only(raced()).notes)
 
 
+def test_what_rests_on_a_missing_call_says_that_it_may_be_lost() -> None:
+    one_way = established().ulp().key().judged("tx-only", "safe")
+    never_keyed = established().ulp().judged("ulp-only", "safe")
+    without_ulp = established().key("tx", "ENOPROTOOPT").judged("fallback", None)
+    for judged, code in ((one_way, "KT301"), (never_keyed, "KT303"), (without_ulp, "KT203")):
+        assert not any("KT901" in note for note in only(judged).notes)
+        told = findings(judged, trace=trace_facts(lost_events=3))
+        (finding,) = (one for one in told if one.code == code)
+        assert any("3 events lost (KT901): the call" in note for note in finding.notes)
+
+
 def test_help_of_the_race_and_of_tx_only() -> None:
     assert "96b08e959" in only(raced()).help
     assert "first EPOLLOUT, or just before installing the keys" in only(raced()).help

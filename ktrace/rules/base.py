@@ -29,6 +29,7 @@ class Rule(ABC):
     `severity` is the worst it can have.  `explains_missing_ulp`: key installs that failed because
     the ULP was missing are a consequence of this rule's finding and get none of their own.
     `rests_on_state`: the finding says that a TCP state was wrong, so it matters how that is known.
+    `rests_on_absence`: it says that a call was not made, which lost events make doubtful.
     """
 
     code: ClassVar[str]
@@ -36,6 +37,7 @@ class Rule(ABC):
     severity: ClassVar[Severity]
     explains_missing_ulp: ClassVar[bool] = False
     rests_on_state: ClassVar[bool] = False
+    rests_on_absence: ClassVar[bool] = False
 
     @classmethod
     def manual(cls) -> str:

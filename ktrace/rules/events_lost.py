@@ -2,14 +2,14 @@
 
 ## What it finds
 
-A capture that dropped events: the probe's ring buffer was full, or the program that drained it
-was too slow.
+A capture that lacks events: the probe's ring buffer was full, since the program that drained it
+was too slow, or the kernel skipped runs of the probe (a warning of the report says how many).
 
 ## Why it is bad
 
-A missing call can be the proof that makes an order safe, or the attempt that raced. Verdicts of
-the connections that lived in that time are weaker than they look, and `ktrace check` is
-inconclusive.
+A missing call can be the proof that makes an order safe, the attempt that raced, or a key
+install, without which an offloaded connection looks one-way. Verdicts of the connections that
+lived in that time are weaker than they look, and `ktrace check` is inconclusive.
 
 ## Known limits
 
@@ -42,7 +42,8 @@ class EventsLost(TraceRule):
         words = Words(
             message=f"{plural(trace.lost_events, 'event')} "
             f"{'was' if trace.lost_events == 1 else 'were'} lost",
-            why="a missing call can be the proof that makes an order safe, or the one that raced",
+            why="a missing call can be the proof that makes an order safe, the attempt that raced,"
+            " or a key install",
             outcome=f"{plural(trace.events, 'event')} arrived",
             help="capture fewer programs at a time (--pid, --comm) or for a shorter time",
         )

@@ -12,6 +12,7 @@ from ktrace.rules.fold import RANK, Fold, Hit
 from ktrace.rules.registry import RULES
 from ktrace.rules.who import who
 from ktrace.timelines import Judged, TraceFacts
+from ktrace.wording import plural
 
 MOST_CAUSES = 16  # of one rule; a trace is untrusted, and its causes must not fill the memory
 _OTHER_CAUSES = ("other causes",)
@@ -117,6 +118,9 @@ def _notes(
     notes = list(words.notes)
     if fold.cause == _OTHER_CAUSES:
         notes.append(f"more than {MOST_CAUSES} causes: the rest are folded here, one is shown")
+    if rule.rests_on_absence and trace.lost_events:
+        lost = plural(trace.lost_events, "event")
+        notes.append(f"{lost} lost (KT901): the call that is missing here may be among them")
     inferred: Basis = "inferred"
     if rule.rests_on_state and any(row.basis == inferred for row in rows):
         pid = fold.shown.connection.pid

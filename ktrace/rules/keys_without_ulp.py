@@ -49,6 +49,7 @@ class KeysWithoutUlp(ConnectionRule):
     code = "KT203"
     name = "keys-without-ulp"
     severity = "error"
+    rests_on_absence = True
 
     def hits(self, judged: Judged) -> Iterator[Hit]:
         connection = judged.connection

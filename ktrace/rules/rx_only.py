@@ -42,6 +42,7 @@ class RxOnly(ConnectionRule):
     code = "KT302"
     name = "rx-only"
     severity = "warning"
+    rests_on_absence = True
 
     def hits(self, judged: Judged) -> Iterator[Hit]:
         connection = judged.connection

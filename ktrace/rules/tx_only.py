@@ -57,6 +57,7 @@ class TxOnly(ConnectionRule):
     code = "KT301"
     name = "tx-only"
     severity = "warning"
+    rests_on_absence = True
 
     def hits(self, judged: Judged) -> Iterator[Hit]:
         connection = judged.connection

@@ -15,8 +15,9 @@ So it counts in no fallback rate.
 ## Known limits
 
 - A handshake that failed, or a trace that ends before its end, looks the same.
-- Newer OpenSSL (its pull request 27908; 3.0.20 and 3.5.7 do so) attaches the ULP only when it has
-  keys to install. There a program that did not ask for kernel TLS shows no kTLS call at all.
+- Newer OpenSSL (its pull request 27908; Debian's 3.0.20 and 3.5.9 do so) attaches the ULP only
+  when it has keys to install. There a program that did not ask for kernel TLS shows no kTLS call
+  at all.
 
 ## Example
 
@@ -45,6 +46,7 @@ class UlpNeverKeyed(ConnectionRule):
     code = "KT303"
     name = "ulp-never-keyed"
     severity = "note"
+    rests_on_absence = True
 
     def hits(self, judged: Judged) -> Iterator[Hit]:
         if judged.connection.outcome == "ulp-only":

@@ -22,7 +22,7 @@ from ktrace.sources.live.attach import (
     Syscall,
     ways_in,
 )
-from ktrace.sources.live.kernel import architecture, release
+from ktrace.sources.live.kernel import architecture, release, takes_fentry
 
 LIBRARY = "libbpf.so.1"
 BTF = Path("/sys/kernel/btf/vmlinux")
@@ -56,9 +56,10 @@ def variants() -> Iterator[Variant]:
     """Yield the ways that this kernel may take, the best first."""
     here = release()
     known = tuple(one for one in INSIDE if here >= one.since)
-    if here >= PREEMPTS_SINCE and architecture() == "x86_64" and "fentry" in ways_in():
+    if here >= PREEMPTS_SINCE and architecture() == "x86_64" and takes_fentry():
         for by_call in ((*OWN, REFUSED, *FOREIGN), (*OWN, REFUSED), OWN):
-            yield Variant("probe.x86_64.bycall.o", "fentry", known, by_call)
+            for method in ways_in():
+                yield Variant("probe.x86_64.bycall.o", method, known, by_call)
     files = [f"probe.{architecture()}.o"]
     if here >= CASTS_SINCE:
         files.insert(0, f"probe.{architecture()}.cast.o")
