@@ -3,6 +3,7 @@
 import platform
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 from dataclasses import dataclass
@@ -64,6 +65,30 @@ def run(guest: Guest, script: str, files: dict[str, Path], folder: Path, limit_s
         back.unlink(missing_ok=True)
         job.unlink(missing_ok=True)
     return Ran(folder, status, time.monotonic() - began)
+
+
+def run_or_again(
+    guest: Guest, script: str, files: dict[str, Path], folder: Path, limit_s: float
+) -> Ran:
+    """Run a script that must end with 0; a guest that panics, hangs or gives up gets another boot.
+
+    Nothing of the first is judged; its console and results stay in `folder`-first.
+    """
+    try:
+        return _good(guest, run(guest, script, files, folder, limit_s))
+    except Failed as error:
+        print(f"{error}\n{guest.name}: once more", file=sys.stderr, flush=True)
+        first = folder.with_name(f"{folder.name}-first")
+        shutil.rmtree(first, ignore_errors=True)
+        folder.rename(first)
+    return _good(guest, run(guest, script, files, folder, limit_s))
+
+
+def _good(guest: Guest, ran: Ran) -> Ran:
+    print(f"{guest.name}: {ran.folder.name} took {ran.seconds:.0f} s", file=sys.stderr, flush=True)
+    if ran.status:
+        raise Failed(f"{guest.name}: the job ended with {ran.status}:\n{ran.output[-3000:]}")
+    return ran
 
 
 def shell(guest: Guest, files: dict[str, Path], folder: Path) -> None:

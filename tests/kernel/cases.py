@@ -73,5 +73,6 @@ CASES = (
     _c("rekey", "1.3", AES128, 4, "20ms"),
     _c("fastopen", "1.2", AES256, 4, "20ms", 3),
     _c("fastopen", "1.3", AES128, 4, "lo", 3),
+    _c("fastopen", "1.3", CHACHA, 6, "20ms", 3),
 )
 PORTS = {case: FIRST_PORT + index for index, case in enumerate(CASES)}

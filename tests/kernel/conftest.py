@@ -14,8 +14,6 @@ from tests.kernel.steps import NotBuilt
 from tests.live.conftest import need
 
 AT_ONCE = 2  # a guest's emulation keeps one core busy
-# The oldest kernel takes one of the probe's objects, the newest the other and options by a ring.
-LOOKED_INTO = ("bookworm", "backports")
 JOBS: dict[str, Callable[[Guest], Any]] = {"run": results.run, "inside": rings.run}
 
 
@@ -51,7 +49,7 @@ def run(request: pytest.FixtureRequest) -> results.Results:
     return brought
 
 
-@pytest.fixture(scope="session", params=LOOKED_INTO)
+@pytest.fixture(scope="session", params=list(GUESTS))
 def inside(request: pytest.FixtureRequest) -> rings.Inside:
     """What the guest brought back of programs that use io_uring."""
     brought: rings.Inside = _brought_back(request, "inside")

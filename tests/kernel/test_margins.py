@@ -35,19 +35,25 @@ def _nearest(account: Account, tid: int, at: int) -> int:
 @pytest.mark.parametrize("way", BACKENDS)
 def test_margins_are_those_of_the_recorders(run: Results, way: str) -> None:
     """Half of them: what the machine does between two observers' turns has no bound."""
-    off = []
+    off, without = [], 0
     for connection, seen in judged(run, way):
-        assert seen.established_ns is not None
         if connection.margin_us is None or connection.margin_basis != "observed":
+            without += 1
             continue
+        assert seen.established_ns is not None
         measured = (seen.ulp[0].at_ns - seen.established_ns) / 1000
         off.append(abs(connection.margin_us - measured))
     usual = TURNS * statistics.quantiles(errors_us(run), n=10)[-1]
-    assert len(off) > 80
+    trace = run.report(way).trace
+    assert without <= trace.lost_events
+    assert len(off) > (80 if trace.lost_events <= trace.events // 100 else 10)
     assert statistics.median(off) <= usual, sorted(off)
 
 
 def test_the_state_at_each_attempt_is_that_of_the_recorder(run: Results) -> None:
+    wrong = []
     for connection, seen in judged(run, "live-libbpf"):
         pairs = itertools.zip_longest(connection.ulp, seen.ulp)
-        assert all(ours.state == STATES[theirs.state] for ours, theirs in pairs), connection.id
+        if not all(a and b and a.state == STATES[b.state] for a, b in pairs):
+            wrong.append(connection.id)
+    assert len(wrong) <= run.report("live-libbpf").trace.lost_events, wrong

@@ -9,7 +9,7 @@ import pytest
 from ktrace.findings import Connection
 from tests.kernel.account import RX, TX, Seen
 from tests.kernel.cases import CASES, CIPHERS, LINKS, PORTS, VERSIONS, Case
-from tests.kernel.expected import NOTHING, Want, refuses_a_rekey, wanted
+from tests.kernel.expected import EARLY, NOTHING, OPENSSL, Want, refuses_a_rekey, wanted
 from tests.kernel.results import WAYS, Results, sockets
 
 pytestmark = pytest.mark.kernel
@@ -27,19 +27,23 @@ Keys = tuple[str | None, str | None]
 def expected(case: Case, run: Results) -> dict[str, list[Want]]:
     """Return what each end must get, in the order of the connections.
 
-    Whether an early attempt raced is the link's doing: the recorder saw the state it met.
+    What timing decides is taken from the account: which state an early attempt met, and whether
+    OpenSSL found data in its buffers already, which keeps it from installing TLS_RX.
     """
+    ends = run.account.of_port(PORTS[case])
     # the connection that fills an accept queue comes first
     wants = {side: [NOTHING] if case.link == "full" else [] for side in SIDES}
-    clients = run.account.of_port(PORTS[case])["client"]
     for _ in range(case.count):
         client, server = (wanted(case, side, run.guest) for side in SIDES)
-        if client.ordering == "early" and clients[len(wants["client"])].early():
+        if client.ordering == "early" and ends["client"][len(wants["client"])].early():
             client, server = Want("fallback", "raced", None, None), NOTHING
         elif client.ordering == "early":
             client = replace(client, ordering="unordered")
-        wants["client"].append(client)
-        wants["server"].append(server)
+        for side, want in (("client", client), ("server", server)):
+            if case.server != "ktls" and want.outcome == "offloaded":
+                one_way = ends[side][len(wants[side])].outcome() == "tx-only"
+                want = replace(want, outcome="tx-only") if one_way else want
+            wants[side].append(want)
     return wants
 
 
@@ -60,27 +64,55 @@ def test_the_kernel_did_what_the_case_is_for(run: Results, case: Case) -> None:
         assert [seen.early() for seen in ends[side]] == [w.ordering == "raced" for w in wants]
 
 
+def test_openssl_installs_tls_rx_where_its_release_can(run: Results) -> None:
+    for tls in VERSIONS:
+        cases = [case for case in CASES if case.tls == tls and case.server != "ktls"]
+        ends = [seen for case in cases for seen in run.account.of_port(PORTS[case])["server"]]
+        keyed = sum(RX in seen.installed() for seen in ends)
+        if OPENSSL[run.guest.openssl, tls] == "tx-only":
+            assert keyed == 0
+        else:
+            assert keyed > len(ends) / 2
+
+
+def disagreements(run: Results, case: Case, way: str) -> list[str]:
+    """Return what a report says of a case that is not what the kernel did."""
+    connections = run.within(way, case.name)
+    found = []
+    wanted_codes = {"KT205"} if refuses_a_rekey(case, run.guest) else set()
+    for side, wants in expected(case, run).items():
+        here = [c for c in connections if c.role == side]
+        got = [Want(c.outcome, c.ordering, c.tls_version, c.cipher) for c in here]
+        if got != wants:
+            found.append(f"{side}: {got}, not {wants}")
+        words = {word for want in wants for word in astuple(want)}
+        wanted_codes |= {FINDING[word] for word in words if word in FINDING}
+    if {c.role for c in connections} != set(SIDES):
+        found.append(f"roles {[c.role for c in connections]}")
+    if (codes := run.codes(way, connections)) != wanted_codes:
+        found.append(f"findings {codes}, not {wanted_codes}")
+    return found
+
+
 @pytest.mark.parametrize("way", WAYS)
 @each_case
 def test_ktrace_says_what_the_kernel_did(run: Results, case: Case, way: str) -> None:
-    connections = run.within(way, case.name)
-    for side, wants in expected(case, run).items():
-        got = [
-            Want(c.outcome, c.ordering, c.tls_version, c.cipher)
-            for c in connections
-            if c.role == side
-        ]
-        assert got == wants, side
-    assert {c.role for c in connections} == set(SIDES)
+    """A capture that lost events may say something else; how often is judged below."""
+    found = disagreements(run, case, way)
+    assert not found or run.report(way).trace.lost_events, found
 
 
 @pytest.mark.parametrize("way", WAYS)
-@each_case
-def test_the_findings_follow(run: Results, case: Case, way: str) -> None:
-    wants = [want for side in expected(case, run).values() for want in side]
-    codes = {FINDING[word] for want in wants for word in astuple(want) if word in FINDING}
-    codes |= {"KT205"} if refuses_a_rekey(case, run.guest) else set()
-    assert run.codes(way, run.within(way, case.name)) == codes
+def test_what_was_lost_is_said_and_gives_no_false_all_clear(run: Results, way: str) -> None:
+    report = run.report(way)
+    lost = report.trace.lost_events
+    assert any(finding.code == "KT901" for finding in report.findings) == (lost > 0)
+    assert sum(bool(disagreements(run, case, way)) for case in CASES) <= lost
+    for case in CASES:
+        clients = [c for c in run.within(way, case.name) if c.role == "client"]
+        assert case.client not in EARLY or all(c.ordering != "safe" for c in clients), case
+        really = Counter(seen.outcome() for seen in run.account.of_port(PORTS[case])["client"])
+        assert sum(c.outcome == "offloaded" for c in clients) <= really["offloaded"], case
 
 
 @each_case
@@ -123,6 +155,8 @@ def judged(run: Results, way: str) -> list[tuple[Connection, Seen]]:
         found = run.within(way, case.name)
         for side in SIDES:
             here = [c for c in found if c.role == side]
+            if run.report(way).trace.lost_events and len(here) != len(ends[side]):
+                continue
             pairs += [(c, s) for c, s in zip(here, ends[side], strict=True) if s.ulp]
     return pairs
 
@@ -165,10 +199,11 @@ def _installs(seen: Seen) -> Counter[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_ktrace_lost_next_to_nothing_and_says_what(run: Results, way: str) -> None:
-    """The kernel skips a run of a probe that meets another recorder's: few, and each is said."""
-    report = run.report(way)
-    lost = report.trace.lost_events
-    assert lost <= report.trace.events // 100
-    assert any(finding.code == "KT901" for finding in report.findings) == (lost > 0)
-    assert report.trace.not_understood == 0
+def test_ktrace_lost_next_to_nothing(run: Results, way: str) -> None:
+    """The kernel skips a run of a probe that meets another recorder's: few."""
+    trace = run.report(way).trace
+    assert trace.not_understood == 0
+    if way == "live-bcc" and run.guest.preempts:
+        assert any("can preempt a run of the probe" in warning for warning in trace.warnings)
+    else:
+        assert trace.lost_events <= trace.events // 100

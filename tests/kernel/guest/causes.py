@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 SOL_TLS, TCP_ULP, TX, RX = 282, 31, 1, 2
-SIZES = {51: 40, 52: 56, 54: 56, 55: 40, 57: 40}
+SIZES = {51: 40, 52: 56, 53: 40, 54: 56, 55: 40, 57: 40}
 NOBODY = 65534
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_FILTER = 38, 22, 2
 X86_SETSOCKOPT = 54
@@ -180,6 +180,7 @@ CAUSES: dict[str, Callable[[], None]] = {
     "seccomp-errno": filtered(REFUSE),
     "seccomp-kill": filtered(KILL),
     "attached": attached,
+    "no-aead": keyed((TX, 0x0303, 53)),
     "without-privilege": without_privilege,
     "no-module": attached,
 }

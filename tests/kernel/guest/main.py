@@ -5,6 +5,8 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kernel.cases import CASES, Case
@@ -13,7 +15,7 @@ from tests.kernel.guest.causes import CAUSES
 
 RESULTS = Path("/results")
 CAUSES_PROGRAM = Path(__file__).with_name("causes.py")
-WITHOUT_MODULE = ("without-privilege", "no-module")
+WITHOUT_MODULE = ("no-aead", "without-privilege", "no-module")
 
 
 def log(text: str) -> None:
@@ -59,14 +61,24 @@ def produce(launcher: observers.Launcher, *names: str) -> str:
     return program.said().removesuffix("ready\n")
 
 
-def without_module(launcher: observers.Launcher) -> list[str]:
-    """Take the tls module out, and away, for what only fails without it."""
-    network.do("modprobe -r tls")
-    told = [produce(launcher, "without-privilege")]
-    module = Path(network.do("modinfo -F filename tls").strip())
+@contextmanager
+def away(name: str) -> Iterator[None]:
+    """Take a module out of the kernel, and away."""
+    network.do(f"modprobe -r {name}")
+    module = Path(network.do(f"modinfo -F filename {name}").strip())
     module.rename(f"{module}.away")
-    told.append(produce(launcher, "no-module"))
+    yield
     Path(f"{module}.away").rename(module)
+
+
+def without_module(launcher: observers.Launcher) -> list[str]:
+    """Take modules away, for what only fails without them."""
+    with away("ccm"):
+        told = [produce(launcher, "no-aead")]
+    network.do("modprobe -r tls")
+    told.append(produce(launcher, "without-privilege"))
+    with away("tls"):
+        told.append(produce(launcher, "no-module"))
     return told
 
 
