@@ -80,6 +80,7 @@ def test_both_recorders_lines_become_the_same_account(tmp_path: Path) -> None:
         assert ends["client"][0].early() and not ends["server"][0].early()
         assert told.state_ns[40000, 5001, 2, 1] == 300 * unit
         calls = ((71, 200), (71, 400), (71, 430), (72, 460))
+        assert told.lasted_ns == [20 * unit, 20 * unit, 20 * unit, 10 * unit]
         assert told.call_ns == [(tid, at * unit) for tid, at in calls]
 
 

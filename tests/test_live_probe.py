@@ -106,3 +106,31 @@ def test_a_program_of_its_own_hangs_on_every_traced_call() -> None:
     assert alone == {c.name for c in calls if not c.exit_program}
     foreign = set(re.findall(r"^CALLED\((\w+),", text, re.MULTILINE))
     assert {f"call_{name}" for name in foreign} == set(libbpf.FOREIGN)
+
+
+@pytest.mark.parametrize(
+    ("release", "machine", "fentry", "first"),
+    [
+        ((7, 0), "x86_64", True, "probe.x86_64.bycall.o"),
+        ((6, 19), "x86_64", True, "probe.x86_64.cast.o"),
+        ((7, 0), "x86_64", False, "probe.x86_64.cast.o"),
+        ((7, 0), "aarch64", True, "probe.aarch64.cast.o"),
+        ((6, 1), "x86_64", True, "probe.x86_64.o"),
+    ],
+)
+def test_the_kernel_decides_which_object_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+    release: tuple[int, int],
+    machine: str,
+    fentry: bool,
+    first: str,
+) -> None:
+    ways = ("fentry", "kprobe") if fentry else ("kprobe",)
+    monkeypatch.setattr(libbpf, "release", lambda: release)
+    monkeypatch.setattr(libbpf, "architecture", lambda: machine)
+    monkeypatch.setattr(libbpf, "takes_fentry", lambda: fentry)
+    monkeypatch.setattr(libbpf, "ways_in", lambda: ways)
+    found = list(libbpf.variants())
+    assert found[0].file == first and found[0].method == ways[0]
+    assert all(bool(one.by_call) == ("bycall" in one.file) for one in found)
+    assert found[-1].file == f"probe.{machine}.o" and found[-1].method is None

@@ -59,6 +59,7 @@ class Account:
     seen: dict[Ports, Seen] = field(default_factory=dict)
     state_ns: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
     call_ns: list[tuple[int, int]] = field(default_factory=list)  # tid, time
+    lasted_ns: list[int] = field(default_factory=list)  # of each of these calls that returned
 
     def of_port(self, port: int) -> dict[str, list[Seen]]:
         """Return the two ends of each connection to a server's port, in the order of coming up."""
@@ -104,10 +105,11 @@ class _Reader:
                 install = Install(way, key & 0xFFFF, key >> 16)
                 self._seen(local, peer).installs.append(install)
                 self.open[tid] = install
-            case Done(_, tid, result):
+            case Done(at, tid, result):
                 if one := self.open.pop(tid, None):
                     one.result = -result
-                self.began.pop(tid, None)
+                if tid in self.began:
+                    self.account.lasted_ns.append(at - self.began.pop(tid))
 
     def _seen(self, local: int, peer: int) -> Seen:
         return self.account.seen.setdefault((local, peer), Seen())

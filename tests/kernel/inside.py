@@ -13,6 +13,7 @@ from tests.kernel.guests import Guest
 from tests.kernel.results import BUILD
 
 ROUNDS = 3
+FOREIGN_CALLS = 21  # of foreign.c, that concern a connection
 LIMIT_S = 1200
 WAYS = ("fentry", "kprobe")
 # script of ring.c -> order, outcome; "data" and "early" set options through the ring
@@ -33,6 +34,8 @@ for way in {" ".join(WAYS)}; do
             >/results/$way-$script.json 2>/results/$way-$script.err
     done
 done
+python3 -m ktrace live --backend libbpf --format json -- ./foreign \\
+    >/results/fentry-foreign.json 2>/results/fentry-foreign.err
 exit 0 # what ktrace says is judged
 """
 
@@ -54,9 +57,13 @@ def run(guest: Guest) -> Inside:
     folder = BUILD / f"inside-{guest.name}"
     program = BUILD / "programs" / f"ring-{guest.name}"
     program.parent.mkdir(parents=True, exist_ok=True)
-    source = boot.ROOT / "tests" / "live" / "ring.c"
-    subprocess.run(["gcc", "-static", "-O1", "-o", program, source], check=True)
-    files = {"ring": program, "inside.py": Path(__file__).with_name("guest") / "inside.py"}
+    sources = boot.ROOT / "tests" / "live"
+    subprocess.run(["gcc", "-static", "-O1", "-o", program, sources / "ring.c"], check=True)
+    foreign = program.with_name(f"foreign-{guest.name}")
+    flags = ["-m32", "-O1", "-nostdlib", "-static", "-ffreestanding", "-fno-pic", "-no-pie"]
+    subprocess.run(["gcc", *flags, "-o", foreign, sources / "foreign.c"], check=True)
+    files = {"ring": program, "foreign": foreign}
+    files["inside.py"] = Path(__file__).with_name("guest") / "inside.py"
     ran = boot.run_or_again(guest, JOB, files, folder, LIMIT_S)
     found = re.match(r"(\d+)\.(\d+)", (ran.folder / "release").read_text())
     assert found is not None

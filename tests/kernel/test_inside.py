@@ -3,7 +3,7 @@
 import pytest
 
 from ktrace.findings import Connection
-from tests.kernel.inside import BY_RING, ROUNDS, WANTED, WAYS, Inside
+from tests.kernel.inside import BY_RING, FOREIGN_CALLS, ROUNDS, WANTED, WAYS, Inside
 
 pytestmark = pytest.mark.kernel
 
@@ -32,6 +32,14 @@ def test_the_report_says_that_the_ring_is_looked_into(inside: Inside, way: str) 
     warnings = inside.report(way, "calls").trace.warnings
     assert any("made through it are in the capture" in warning for warning in warnings)
     assert not any("are not seen" in warning for warning in warnings)
+
+
+def test_calls_of_a_32_bit_program_are_counted_as_lost(inside: Inside) -> None:
+    report = inside.report("fentry", "foreign")
+    told = f"{FOREIGN_CALLS} calls of 32-bit programs"
+    assert any(told in warning for warning in report.trace.warnings)
+    assert report.trace.lost_events >= FOREIGN_CALLS
+    assert not report.connections
 
 
 def _connects(connection: Connection) -> int:
