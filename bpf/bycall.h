@@ -57,24 +57,35 @@ ALONE(io_uring_setup, on_enter_io_uring(ctx))
 ALONE(io_uring_enter, on_enter_io_uring(ctx))
 
 /*
- * A call that a seccomp filter refuses never comes to its function.  What asks the filter returns -1 then,
- * and the result stands in the registers already.
+ * A call that a seccomp filter refuses never comes to its function.  What asks the filter says so, and the
+ * result stands in the registers already.
  */
-SEC("fexit/__secure_computing")
-int return_refused(__u64 *ctx)
+INLINE int on_asked(void *ctx, int permits(__u64 answer))
 {
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	struct bpf_raw_tracepoint_args *call;
 	__u64 layout[2] = {};
-	__u64 asked = 0;
+	__u64 answer = 0;
 
-	if (bpf_get_func_ret(ctx, &asked) || (int)asked != -1 || REG(regs, orig_ax) != NR_SETSOCKOPT)
+	if (bpf_get_func_ret(ctx, &answer) || permits(answer) || REG(regs, orig_ax) != NR_SETSOCKOPT)
 		return 0;
 	layout[0] = (__u64)regs;
 	layout[1] = REG(regs, ax);
-	call = (void *)layout;
-	return UNDISTURBED(on_refused_setsockopt(call));
+	return on_refused_setsockopt((void *)layout);
 }
+
+#define ASKED(name, function, permitted)            \
+	INLINE int permits_##name(__u64 answer)     \
+	{                                           \
+		return permitted;                   \
+	}                                           \
+	SEC("fexit/" function)                      \
+	int return_##name(__u64 *ctx)               \
+	{                                           \
+		return UNDISTURBED(on_asked(ctx, permits_##name)); \
+	}
+
+ASKED(permitted, "__seccomp_permit_syscall", answer & 1) /* 7.3 */
+ASKED(computed, "__secure_computing", (int)answer != -1)
 
 /* 32-bit programs have functions of their own, where the kernel takes such programs. */
 CALLED(foreign_socketcall, "__ia32_compat_sys_socketcall", on_foreign(ctx, NR32_SOCKETCALL))

@@ -101,7 +101,8 @@ class Loaded(Protocol):
 # Since then the kernel may preempt the programs of tracepoints, and skips a program on that CPU
 # until its preempted run goes on: two that see every call would miss whole time slices.
 PREEMPTS_SINCE = (7, 0)
-REFUSED = "return_refused"  # sees calls that never come to their function: a filter refused them
+# One of these sees calls that never come to their function, since a seccomp filter refused them.
+REFUSED = ("return_permitted", "return_computed")
 
 
 class Syscall(NamedTuple):

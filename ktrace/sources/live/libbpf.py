@@ -52,12 +52,20 @@ class Variant(NamedTuple):
     by_call: tuple[str, ...] = ()
 
 
+def _by_call() -> Iterator[tuple[str, ...]]:
+    """Yield the programs that hang on one function each, as many as a kernel may have."""
+    for foreign in (FOREIGN, ()):
+        for refused in REFUSED:
+            yield (*OWN, refused, *foreign)
+    yield OWN
+
+
 def variants() -> Iterator[Variant]:
     """Yield the ways that this kernel may take, the best first."""
     here = release()
     known = tuple(one for one in INSIDE if here >= one.since)
     if here >= PREEMPTS_SINCE and architecture() == "x86_64" and takes_fentry():
-        for by_call in ((*OWN, REFUSED, *FOREIGN), (*OWN, REFUSED), OWN):
+        for by_call in _by_call():
             for method in ways_in():
                 yield Variant("probe.x86_64.bycall.o", method, known, by_call)
     files = [f"probe.{architecture()}.o"]
@@ -123,7 +131,7 @@ class LibbpfObject:
                 name = f"{prefix}_{one.name}"
                 if name not in wanted:
                     self._leave_out(name)
-        for name in {*OWN, REFUSED, *FOREIGN} - set(variant.by_call) if variant.by_call else ():
+        for name in {*OWN, *REFUSED, *FOREIGN} - set(variant.by_call) if variant.by_call else ():
             self._leave_out(name)
         failed: int = self._library.bpf_object__load(self._object)
         return failed
