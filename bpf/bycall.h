@@ -28,12 +28,18 @@
 #define ALONE(name, action) CALLED(name, "__x64_sys_" #name, action)
 #define PAIR(name, kin, action) ALONE(name, action) RETURNED(name, kin)
 
+/* The arguments still stand there; where an exit was skipped, what its entry left is not this call's. */
+INLINE int on_exit_setting(EXIT_CONTEXT *ctx)
+{
+	return matters(ARG(ctx, 1), ARG(ctx, 2)) ? on_exit_setsockopt(ctx) : 0;
+}
+
 PAIR(socket, socket, on_enter_socket(ctx))
 PAIR(connect, connect, on_enter_connect(ctx))
 PAIR(accept, accept, on_enter_accept(ctx, KT_ACCEPT, 0))
 PAIR(accept4, accept, on_enter_accept(ctx, KT_ACCEPT4, ARG(ctx, 3)))
 PAIR(listen, listen, on_enter_listen(ctx))
-PAIR(setsockopt, setsockopt, on_enter_setsockopt(ctx))
+PAIR(setsockopt, setting, on_enter_setsockopt(ctx))
 PAIR(getsockopt, asking, on_enter_getsockopt(ctx))
 PAIR(getpeername, asking, on_enter_getpeername(ctx))
 ALONE(close, on_enter_close(ctx))
