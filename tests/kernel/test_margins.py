@@ -18,6 +18,9 @@ BACKENDS = ("live-libbpf", "live-bcc")
 # Another observer at the same place is off by its turn: up to four others run before it or after.
 # Where it looks at the function of the call, others that look at all calls come in between.
 TURNS = 4
+# bcc hears of state changes from a classic tracepoint, whose skipped runs Linux 6.1 does not count:
+# a margin without its state change is said to be inferred.
+UNCOUNTED = {"live-libbpf": 0.0, "live-bcc": 0.05}
 
 
 def errors_us(run: Results) -> list[float]:
@@ -47,7 +50,7 @@ def test_margins_are_those_of_the_recorders(run: Results, way: str) -> None:
     usual = TURNS * statistics.quantiles(errors_us(run), n=10)[-1]
     usual += statistics.median(run.account.lasted_ns) / 1000
     trace = run.report(way).trace
-    assert without <= trace.lost_events
+    assert without <= trace.lost_events + UNCOUNTED[way] * len(off)
     assert len(off) > (80 if trace.lost_events <= trace.events // 100 else 10)
     assert statistics.median(off) <= usual, sorted(off)
 
