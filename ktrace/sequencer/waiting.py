@@ -1,5 +1,7 @@
 """epoll, poll, select: who was told what, and what may have been told unseen."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from ktrace.events import (
@@ -56,11 +58,14 @@ def _wait(world: World, event: Event) -> None:
     may_tell = world.unsettled or detail.hidden or (epoll is not None and not epoll.complete)
     if not may_tell and not any(ready.events & _TELLING for ready in detail.ready):
         return
+    shown: set[Tracked] = set()
     for ready in detail.ready:
         for tracked, certain in _reported(world, event, epoll, ready):
             _readiness(world, tracked, event, ready, certain)
+            if certain:
+                shown.add(tracked)
     if detail.hidden:
-        _hidden(world, event, epoll, detail)
+        _hidden(world, event, epoll, detail, shown)
 
 
 def _epoll(world: World, event: Event) -> Epoll | None:
@@ -126,9 +131,18 @@ def _apply_readiness(world: World, tracked: Tracked, event: Event, events: int) 
         tracked.state = "CLOSE_WAIT"
 
 
-def _hidden(world: World, event: Event, epoll: Epoll | None, detail: WaitDetail) -> None:
-    """A result that was cut or not shown could have held the proof of any socket in flight."""
+def _hidden(
+    world: World, event: Event, epoll: Epoll | None, detail: WaitDetail, shown: Collection[Tracked]
+) -> None:
+    """A result that was cut or not shown could have held the proof of any socket in flight.
+
+    A descriptor has one entry, and a second one of the same socket tells the same: what was `shown`
+    is not among the others.
+    """
+    _hidden_of_closed(world, event, epoll, detail)
     for tracked in world.in_flight.values():
+        if tracked in shown:
+            continue
         if epoll is not None and not epoll.could_report(tracked):
             continue
         if epoll is None and _opened_later(tracked, event):
@@ -136,6 +150,16 @@ def _hidden(world: World, event: Event, epoll: Epoll | None, detail: WaitDetail)
         if detail.watched is not None and not _watches(world, event, detail, tracked):
             continue
         tracked.limits.add("hidden-wait")
+
+
+def _hidden_of_closed(world: World, event: Event, epoll: Epoll | None, detail: WaitDetail) -> None:
+    """It could have told of a socket that another thread closed meanwhile."""
+    for late in world.lately:
+        watched = detail.watched is None or late.tracked.fd in detail.watched
+        if epoll is not None:
+            watched = epoll in late.epolls or not epoll.complete
+        if watched and late.met(event) and not _opened_later(late.tracked, event):
+            late.tracked.limits.add("hidden-wait")
 
 
 def _opened_later(tracked: Tracked, event: Event) -> bool:
