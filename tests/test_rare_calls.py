@@ -211,17 +211,6 @@ def test_select_that_returned_nothing_proves_nothing() -> None:
     assert verdicts(f"{SOCKET}{CONNECT}{ready}{ULP}") == ["client ulp-only safe"]
 
 
-def test_a_wait_that_another_thread_began_may_have_told_of_what_was_closed_meanwhile() -> None:
-    """Its array is not shown: the connect may have succeeded, so it cannot be called a failure."""
-    opened = "".join(f"76 {line}\n" for line in (SOCKET + CONNECT).splitlines())
-    key = "76 setsockopt(5, SOL_TLS, TLS_TX, {x}, 40) = -1 ENOPROTOOPT (Protocol not available)\n"
-    started, returned = "74 poll([...], 2, 9 <unfinished ...>\n", "74 <... poll resumed>) = 1\n"
-    log = opened + key
-    assert verdicts(f"{log}{started}76 close(5) = 0\n{returned}") == ["client fallback None"]
-    assert verdicts(f"{log}{started}{returned}76 close(5) = 0\n") == ["client fallback None"]
-    assert verdicts(f"{log}76 close(5) = 0\n{started}{returned}") == ["client not-connected None"]
-
-
 def test_what_a_cut_array_shows_is_not_in_the_part_that_was_cut() -> None:
     covered = 'read(0, "x", 1) = 1\n'
     shown = "poll([{fd=5, events=POLLOUT}, ...], 3, 9) = 2 ([{fd=5, revents=POLLOUT}, ...])\n"

@@ -93,9 +93,7 @@ def _close(world: World, event: Event) -> None:
         after = AFTER_CLOSE.get(found.state, "CLOSE") if found.state != "UNKNOWN" else "UNKNOWN"
         found.keep_if_room(Row(event, found.state, after))
         found.state = after
-    world.closing = event
     world.processes.close(event.tid, event.fd)
-    world.closing = None
 
 
 def _close_range(world: World, event: Event) -> None:

@@ -139,7 +139,6 @@ def _hidden(
     A descriptor has one entry, and a second one of the same socket tells the same: what was `shown`
     is not among the others.
     """
-    _hidden_of_closed(world, event, epoll, detail)
     for tracked in world.in_flight.values():
         if tracked in shown:
             continue
@@ -150,16 +149,6 @@ def _hidden(
         if detail.watched is not None and not _watches(world, event, detail, tracked):
             continue
         tracked.limits.add("hidden-wait")
-
-
-def _hidden_of_closed(world: World, event: Event, epoll: Epoll | None, detail: WaitDetail) -> None:
-    """It could have told of a socket that another thread closed meanwhile."""
-    for late in world.lately:
-        watched = detail.watched is None or late.tracked.fd in detail.watched
-        if epoll is not None:
-            watched = epoll in late.epolls or not epoll.complete
-        if watched and late.met(event) and not _opened_later(late.tracked, event):
-            late.tracked.limits.add("hidden-wait")
 
 
 def _opened_later(tracked: Tracked, event: Event) -> bool:

@@ -4,36 +4,18 @@ The handlers (descriptors.py, connecting.py, ktls.py, waiting.py) act on one `Wo
 """
 
 from collections import deque
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Callable
 
 from ktrace.events import BEGIN, END, AcceptDetail, Endpoint, Event, FdNote, Kind, OptionDetail
 from ktrace.sequencer.processes import Processes
 from ktrace.sequencer.tables import Open
-from ktrace.sequencer.tracked import Tracked, Watcher
+from ktrace.sequencer.tracked import Tracked
 from ktrace.timelines import Place
 
 Finished = Callable[[Tracked], None]
 MAX_WAITING = 64  # connections that wait for an older socket to show what it is
-MAX_LATELY = 64  # closed ones of which a wait that still goes on could tell more
 INET = ("AF_INET", "AF_INET6")
 RING_CALLS = (Kind.CONNECT, Kind.ULP, Kind.KEY)
-
-
-class Lately(NamedTuple):
-    """A socket that was closed before anybody was told how its connect() went."""
-
-    tracked: Tracked
-    closing: Event
-    epolls: tuple[Watcher, ...]
-
-    def met(self, wait: Event) -> bool:
-        """Tell whether a wait that has returned now had begun before the socket was closed."""
-        if wait.source == self.closing.source and wait.line is not None:
-            return self.closing.line is not None and wait.line < self.closing.line
-        if wait.start_ns is None or self.closing.start_ns is None:
-            return False
-        return wait.start_ns < self.closing.start_ns
 
 
 class World:
@@ -59,8 +41,6 @@ class World:
         self.cloning: dict[int, Event] = {}
         self.inside: dict[int, Tracked] = {}
         self.rings: dict[int, bool] = {}  # live: processes with an io_uring; are its calls seen
-        self.closing: Event | None = None  # the close() that is applied
-        self._lately: dict[int, Lately] = {}
         self.changes = 0  # of the unsettled sockets, and of the numbers they have
 
     def asked_changed(self) -> None:
@@ -223,8 +203,6 @@ class World:
         if tracked.ended:
             return
         tracked.ended = True
-        if tracked.in_flight and self.closing is not None and self.closing.line is not None:
-            self._lately[tracked.number] = Lately(tracked, self.closing, tuple(tracked.epolls))
         self.in_flight.pop(tracked.number, None)
         self.settle(tracked)
         for epoll in list(tracked.epolls):
@@ -233,7 +211,7 @@ class World:
             del self.by_sock[tracked.sock]
         if tracked.id_number:
             if tracked.listed:
-                self._pass_on(tracked)
+                self._finished(tracked)
             return
         if tracked.listed:
             self._waiting += 1
@@ -246,13 +224,6 @@ class World:
         still_open.update({t.number: t for t in (*self.held.values(), *self.inside.values())})
         for number in sorted(still_open):
             self.finish(still_open[number])
-        for number in list(self._lately):
-            self._let_go(number)
-
-    @property
-    def lately(self) -> Collection[Lately]:
-        """The sockets that were closed last, unproved."""
-        return self._lately.values()
 
     def _number(self) -> None:
         """Give ids in the order of opening, and pass on what has ended.
@@ -273,19 +244,7 @@ class World:
             self.next_id += 1
             if tracked.ended:
                 self._waiting -= 1
-                self._pass_on(tracked)
-
-    def _pass_on(self, tracked: Tracked) -> None:
-        """Give an ended connection away, those that were lately closed a while later."""
-        if tracked.number not in self._lately:
-            self._finished(tracked)
-        while len(self._lately) > MAX_LATELY:
-            self._let_go(next(iter(self._lately)))
-
-    def _let_go(self, number: int) -> None:
-        tracked = self._lately.pop(number).tracked
-        if tracked.id_number:  # else it is passed on when it gets one
-            self._finished(tracked)
+                self._finished(tracked)
 
 
 Handler = Callable[[World, Event], None]
