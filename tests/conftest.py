@@ -13,7 +13,11 @@ for name in ("NO_COLOR", "FORCE_COLOR", "KTRACE_DEBUG"):
     os.environ.pop(name, None)
 
 # How long an example takes says something of the machine only; hostile input has limits of its own.
-settings.register_profile("ktrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples in every run; `pytest --hypothesis-profile=search` looks for new ones.
+for profile, same in (("search", False), ("ktrace", True)):
+    settings.register_profile(
+        profile, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=same
+    )
 settings.load_profile("ktrace")
 
 # In CI a skip is a failure, but for these: nobody would notice a test that never ran there.
