@@ -160,6 +160,31 @@ def test_ndjson_prints_a_connection_when_it_ends() -> None:
     assert first["id"].startswith("c")
 
 
+def test_a_pipe_that_trickles_without_a_pause_is_not_waited_for() -> None:
+    """A live strace writes a line every few milliseconds: a block of them would take minutes."""
+    command = [*KTRACE, "parse", "-", "--format", "ndjson"]
+    seen, given_up = threading.Event(), threading.Event()
+    with subprocess.Popen(command, cwd=ROOT, stdin=-1, stdout=-1) as process:
+        assert process.stdin is not None and process.stdout is not None
+        stdin = process.stdin
+
+        def feed() -> None:
+            with stdin:
+                stdin.write((ROOT / RACED).read_bytes())
+                for _ in range(5_000):
+                    stdin.write(b"7 1795299745.433677 getpid() = 7\n")
+                    stdin.flush()
+                    if seen.wait(0.004):
+                        return
+            given_up.set()
+
+        threading.Thread(target=feed, daemon=True).start()
+        assert json.loads(process.stdout.readline())["id"].startswith("c")
+        seen.set()
+        assert not given_up.is_set()
+        process.stdout.read()
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_jobs_change_nothing(form: str) -> None:
     assert output(RACED, "--format", form, "--jobs", "2") == output(RACED, "--format", form)

@@ -11,6 +11,7 @@ import resource
 import select
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple, cast
 
@@ -19,7 +20,7 @@ from ktrace.sources.strace.compressed import Expanded, compression, expanded
 from ktrace.sources.strace.scan import cut_at
 
 BLOCK = 1 << 20
-PAUSE_MS = 20  # after which what a pipe has brought is looked at
+PAUSE_S, PATIENCE_S = 0.02, 0.2  # what a pipe has brought is looked at after either
 MAX_LINE = 1 << 24  # a line longer than this is no record: it is skipped and counted
 
 RECORD_HELP = "record with: ktrace record -o strace.log -- COMMAND"
@@ -201,13 +202,14 @@ def _some(stream: BinaryIO) -> bytes:
     if not isinstance(stream, io.BufferedReader):
         return stream.read(BLOCK)
     whole = isinstance(stream, Expanded) or stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    until = time.monotonic() + PATIENCE_S
     parts: list[bytes] = []
     size = 0
     try:
         while size < BLOCK and (data := stream.read1(BLOCK - size)):
             parts.append(data)
             size += len(data)
-            if not (whole or _goes_on(stream)):
+            if not (whole or _goes_on(stream, until)):
                 break
     except EOFError:
         if not parts:
@@ -215,11 +217,15 @@ def _some(stream: BinaryIO) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _goes_on(stream: BinaryIO) -> bool:
-    """Tell whether a pipe brings more at once: large blocks are read faster than small ones."""
+def _goes_on(stream: BinaryIO, until: float) -> bool:
+    """Tell whether a pipe brings more at once: large blocks are read faster than small ones.
+
+    One that trickles without a pause is not waited for beyond `until`, of the monotonic clock.
+    """
+    left_s = min(PAUSE_S, until - time.monotonic())
     poll = select.poll()
     poll.register(stream, select.POLLIN)
-    return bool(poll.poll(PAUSE_MS))
+    return left_s > 0 and bool(poll.poll(left_s * 1000))
 
 
 def read_block(stream: BinaryIO, path: str) -> bytes:
