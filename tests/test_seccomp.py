@@ -105,6 +105,10 @@ def test_the_text_claims_no_absence(tmp_path: Path) -> None:
     done = run(ktrace("parse", str(tmp_path / "strace.log")))
     assert "no connection is seen to try kTLS" in done.stdout
     assert "tried kTLS" not in done.stdout
+    page = tmp_path / "page.html"
+    run(ktrace("parse", str(tmp_path / "strace.log"), "--html", str(page)))
+    assert "none is seen to set the TLS ULP" in page.read_text()
+    assert "none set the TLS ULP" not in page.read_text()
 
 
 @needs_strace

@@ -161,6 +161,8 @@ def _seen(report: Report) -> str:
     if not s.connections:
         return "The trace shows no TCP connection."
     shown = plural(s.connections, "TCP connection")
+    if s.unknown:
+        return f"The trace shows {shown}; none is seen to set the TLS ULP or install keys."
     return f"The trace shows {shown}; none set the TLS ULP or installed keys."
 
 
