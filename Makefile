@@ -50,6 +50,7 @@ docs: $(VENV)/.with-nothing  ## write the pages of docs/findings and the JSON Sc
 	$(VENV)/bin/python tools/generate.py
 
 bench: $(VENV)/.with-bench  ## speed and memory on a generated log (ARGS="--lines N")
+	$(VENV)/bin/python -m compileall -q ktrace
 	$(VENV)/bin/python -m tests.bench.bench $(ARGS)
 
 bench-live: $(VENV)/.with-test  ## what a live capture costs, beside strace and bpftrace; needs root

@@ -71,6 +71,11 @@ def outcome_of(connection: Tracked, covers: Covers) -> Outcome:
     """Return what became of the connection's TLS."""
     if connection.listening and not connection.connect_called:
         return "none"
+    if not connection.has_ktls:
+        if never_came_up(connection, covers):
+            return "not-connected"
+        unseen = connection.before_trace or connection.blind
+        return "none" if covers("setsockopt") and not unseen else "unknown"
     tx, rx = _installed(connection, "tx"), _installed(connection, "rx")
     if tx and rx:
         return "offloaded"
@@ -84,10 +89,7 @@ def outcome_of(connection: Tracked, covers: Covers) -> Outcome:
         connection.attempts and all(is_benign(connection, a) for a in connection.attempts)
     ):
         return "ulp-only"
-    if connection.has_ktls:
-        return "unknown"  # a call that never returned
-    unseen = connection.before_trace or connection.blind
-    return "none" if covers("setsockopt") and not unseen else "unknown"
+    return "unknown"  # a call that never returned
 
 
 def _installed(connection: Tracked, direction: str) -> bool:

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import sys
 from collections.abc import Collection, Iterator
 from typing import TypeVar
 
@@ -30,6 +31,10 @@ _ZERO, _BLANK = ord("0"), ord(" ")
 _TAIL = len("123 <0.000021>")  # the last bytes of a call that moved at least 100 bytes
 _AGAIN = b"= -1 EAGAIN (Resource temporarily unavailable) <"
 _DURATION = len("0.000021>")
+_LASTED = len(" <0.000021>")
+_LASTED_MARKS, _LASTED_DIGITS = [0, 1, 3, 10], [2, 4, 5, 6, 7, 8, 9]
+_LASTED_TEXT = np.frombuffer(b" <.>", np.uint8)
+_ZERO_RESULT = b") = 0 <"
 _UNFINISHED = b"<unfinished ...>"
 _INPUT = b"EPOLLIN, "
 _FIRST_EVENT = len("<... epoll_pwait2 resumed>[{events=EPOLLIN, data=") + 16  # it begins before
@@ -39,8 +44,9 @@ _NAME, _MOST_DIGITS = 16, 8  # a longer name, a longer number is none of a data 
 _EPOCH, _POINT, _MICROS = "1795299745.000211 ", 10, 6
 _REACH = 96  # bytes beside a place that may be asked for
 _UNDERSCORE = len("epoll")  # in epoll_wait and epoll_pwait
-_WORD = 8
+_WORD, _HALF = 8, 4
 _PID = re.compile(rb"\d{1,8} +")
+_POWERS: Numbers = 10 ** np.arange(_POINT - 1, -1, -1, dtype=np.int64)
 
 
 class Columns:
@@ -63,15 +69,37 @@ class Columns:
             raise Unusual
         self._check_heads()
 
-    def candidates(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """Yield the number, the start and the end of each line that matters, its thread and time.
+    def candidates(self) -> Iterator[tuple[int, int, int, int, int, int, bool]]:
+        """Yield of each line that matters: its number, where it starts and ends, and what is read
+        of it for all at once.
 
-        Without a pid the thread is -1; the time is nanoseconds since 1970, or -1 in another form.
+        That is its thread (-1 without a pid), its time in nanoseconds since 1970, how long its call
+        lasted (-1: not there, or of another form), and whether it ends as one that returned 0.
         """
         picked = np.flatnonzero(self._matters())
-        starts = self._starts[picked]
-        columns = (picked, starts, self._ends[picked], self._tids(starts), self._times_ns(starts))
+        starts, ends = self._starts[picked], self._ends[picked]
+        lasted = self._lasted_ns(ends)
+        zero = (lasted >= 0) & self._stands(ends, -len(_ZERO_RESULT) - _DURATION, _ZERO_RESULT)
+        columns = (picked, starts, ends, self._tids(starts), self._times_ns(starts), lasted, zero)
         yield from zip(*(column.tolist() for column in columns), strict=True)
+
+    def holds(self, text: bytes) -> bool:
+        """Tell whether a text of at least seven bytes stands anywhere in the block.
+
+        One of its words of four bytes begins where a word of the block does.
+        """
+        words = np.frombuffer(self._data, np.uint32, len(self._data) // _HALF)
+        for at in range(_HALF):
+            if (words == int.from_bytes(text[at : at + _HALF], sys.byteorder)).any():
+                return text in self._data
+        return False
+
+    def _lasted_ns(self, ends: Numbers) -> Numbers:
+        """Return what ` <0.000021>` at the end of a line says."""
+        tails = self._at(ends, -_LASTED, 0)
+        digits = tails[:, _LASTED_DIGITS] - _ZERO
+        usual = (tails[:, _LASTED_MARKS] == _LASTED_TEXT).all(axis=1) & (digits < 10).all(axis=1)
+        return np.where(usual, digits @ _POWERS[-_MICROS - 1 :] * 1000, -1)
 
     def _tids(self, starts: Numbers) -> Numbers:
         if not self.clock:
@@ -81,8 +109,8 @@ class Columns:
     def _times_ns(self, starts: Numbers) -> Numbers:
         if self.call - self.clock != len(_EPOCH) or self._data[self.clock + _POINT] != ord("."):
             return np.full(len(starts), -1)
-        seconds, _ = self._numbers(starts + self.clock, _POINT)
-        micros, _ = self._numbers(starts + (self.clock + _POINT + 1), _MICROS)
+        seconds = self._fixed(starts + self.clock, _POINT)
+        micros = self._fixed(starts + (self.clock + _POINT + 1), _MICROS)
         found: Numbers = (seconds * 10**_MICROS + micros) * 1000
         return found
 
@@ -92,8 +120,15 @@ class Columns:
         numbers, on = np.zeros(len(places), np.int64), np.ones(len(places), np.bool_)
         for column in digits.T:
             on &= column < 10
+            if not on.any():
+                break
             numbers = np.where(on, numbers * 10 + column, numbers)
         return numbers, on
+
+    def _fixed(self, places: Numbers, count: int) -> Numbers:
+        """Return the number at each place, which is known to have so many digits."""
+        found: Numbers = (self._at(places, 0, count) - _ZERO) @ _POWERS[-count:]
+        return found
 
     def data_fds(self, before: list[int]) -> tuple[list[int], list[int]]:
         """Return the descriptors of the quiet data calls, and how many stand before each line.

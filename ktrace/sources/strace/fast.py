@@ -106,22 +106,32 @@ _DESCRIPTORS = _Texts(_descriptor)
 _RESULTS = _Texts(_result)
 
 
-def read(name: str, text: bytes, start: int = 0) -> Read | None:
-    """Read a whole record of the usual form; `text` from `start` on is what follows `name(`."""
+def read(name: str, text: bytes) -> Read | None:
+    """Read a whole record of the usual form; `text` is what follows `name(`."""
+    body, lasted, seconds = text.rpartition(b" <")
+    if not lasted:
+        return read_lasting(name, text, None)
+    duration_ns = _duration_ns(seconds)
+    return read_lasting(name, body, duration_ns) if duration_ns is not None else None
+
+
+def read_lasting(name: str, text: bytes, duration_ns: int | None) -> Read | None:
+    """Read a record whose end, with the duration, was read and cut off."""
     short = SHORT.get(name)
     if short is None:
         return None
-    head, _, tail = text.rpartition(b") = ")
-    result, lasted, seconds = tail.partition(b" <")
+    args, _, result = text.rpartition(b") = ")
     known = _RESULTS[result]
-    if known is None:
-        return None
-    duration_ns = _duration_ns(seconds) if lasted else None
-    if lasted and duration_ns is None:
-        return None
-    return short(head[start:], known, duration_ns)
+    return short(args, known, duration_ns) if known is not None else None
 
 
+def read_zero(name: str, args: bytes, duration_ns: int) -> Read | None:
+    """Read the arguments of a call that returned 0 after so long."""
+    short = SHORT.get(name)
+    return short(args, _ZERO, duration_ns) if short is not None else None
+
+
+_ZERO: Result = (0, None, None)
 # found once: Python 3.11 takes as long to find a member of an Enum as to call a function
 _KIND_ACCEPT, _KIND_CLOSE, _KIND_CONNECT = Kind.ACCEPT, Kind.CLOSE, Kind.CONNECT
 _KIND_EPOLL_CTL, _KIND_KEY, _KIND_SHUTDOWN = Kind.EPOLL_CTL, Kind.KEY, Kind.SHUTDOWN

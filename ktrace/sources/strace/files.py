@@ -20,6 +20,7 @@ from ktrace.sources.strace.compressed import Expanded, compression, expanded
 from ktrace.sources.strace.scan import cut_at
 
 BLOCK = 1 << 20
+FAR = 1 << 12  # bytes; what is before a cut this far from the start of a block does not change it
 PAUSE_S, PATIENCE_S = 0.02, 0.2  # what a pipe has brought is looked at after either
 MAX_LINE = 1 << 24  # a line longer than this is no record: it is skipped and counted
 
@@ -173,7 +174,12 @@ def chunks(
                 if not newline:
                     continue
                 skipping = False
-            kept = kept + data if kept else data
+            cut = cut_at(data)
+            if cut > FAR:  # nearly always, and saves copies
+                yield Chunk(b"".join((kept, memoryview(data)[:cut])), skipped)
+                kept, skipped = data[cut:], 0
+                continue
+            kept += data
             cut = cut_at(kept)
             if cut:
                 yield Chunk(kept[:cut], skipped)

@@ -53,6 +53,7 @@ class Lone:
     """
 
     def __init__(self, root: int | None = None) -> None:
+        self.settled: set[int] = set()  # living threads that are called what their prefix says
         self._root = root  # the pid that lines without a prefix belong to, once it is known
         self._alive: dict[int, None] = {} if root is None else {root: None}
         self._first = UNNAMED if root is None else root  # what it is called
@@ -69,7 +70,10 @@ class Lone:
                 if self._used_unnamed and self._root is None and tid not in self._children:
                     # the first named thread that nobody was seen to make is the one without a name
                     self._root = tid
-            return self._first if tid == self._root else tid
+            if tid == self._root:
+                return self._first
+            self.settled.add(tid)
+            return tid
         self._used_unnamed = True
         if self._named:
             others = [t for t in self._alive if t != self._root]
@@ -93,3 +97,4 @@ class Lone:
         if tid == self._first and self._root is not None:
             self._alive.pop(self._root, None)
         self._alive.pop(tid, None)
+        self.settled.discard(tid)

@@ -86,6 +86,8 @@ class Reader:
         self._halves: dict[int, Half] = {}
         self._awaited: set[int] = set()  # threads inside a data call that may yet prove something
         self._lone = Lone(first_thread)
+        self._settled = self._lone.settled
+        self._knows_data = False  # the trace is known to show data calls
         self._known: dict[tuple[bytes, bytes], Counted] = {}
         self._generation = -1
         self._data = b""  # the block that is read
@@ -94,23 +96,45 @@ class Reader:
 
     def events(self, blocks: Iterator[tuple[bytes, Block]]) -> Iterator[Event]:
         """Yield the events of all blocks in order."""
-        account, awaited, whole = self._account, self._awaited, self._whole
+        account, whole = self._account, self._whole
         for data, block in blocks:
             self._note_block(block)
             self._data = data
-            for index, row in enumerate(block.rows):
-                start, end = row.quiet
-                self._position = end
-                if end > start and (awaited or not self._nobody_asks(block, index)):
+            for row, needed in zip(block.rows, self._needed(block), strict=True):
+                if needed:
+                    self._position = row.quiet[1]
                     yield from self._quiet(data, row)
                 if row.read is not None:
                     yield whole(row, row.read)
                 elif row.name:
+                    self._position = row.quiet[1]
                     yield from self._row(row)
             self._passed.remember(data)
             self._base += block.lines
             account.lines += block.lines
             self._relative_ns += block.passed
+
+    def _needed(self, block: Block) -> Iterator[bool]:
+        """Tell before each row whether somebody has to look at the quiet part before it.
+
+        Not where the sequencer, which has taken in all before, asks about none of its data calls.
+        """
+        awaited, consumer = self._awaited, self._consumer
+        if block.data is None:
+            for row in block.rows:
+                start, end = row.quiet
+                yield end > start and (bool(awaited) or not self._nobody_asks(row))
+            return
+        (fds, ends), first = block.data, 0
+        for last in ends:
+            if awaited:
+                yield True
+            elif first == last:
+                yield False
+            else:
+                asked = consumer.asked if consumer is not None and self._knows_data else None
+                yield asked is None or not asked.isdisjoint(fds[first:last])
+            first = last
 
     def _whole(self, row: Row, read: Read) -> Event:
         """Make the event of a record that the scanner has read at once."""
@@ -119,18 +143,20 @@ class Reader:
         account.names.add(row.name)
         tid = self._fixed_tid
         if tid is None:
-            tid = self._lone.resolve(row.tid)
+            tid = row.tid
+            if tid is None or tid not in self._settled:
+                tid = self._lone.resolve(tid)
         if tid in self._halves:
             del self._halves[tid]
         if self._awaited:
             self._awaited.discard(tid)
         if read.key_bytes:
             account.saw_key(self._source, line)
-        kind, duration = read.kind, read.duration_ns
+        kind, errno, duration = read.kind, read.errno, read.duration_ns
         result: int | None = read.result
-        if read.errno is not None:
+        if errno is not None:
             account.failures += 1
-        elif read.result > 0 and kind in _ZERO_OR_FAILS:
+        elif result and kind in _ZERO_OR_FAILS:
             result = None  # a seccomp kill prints the number of the syscall: no success
         else:
             account.successes += 1
@@ -142,7 +168,7 @@ class Reader:
             row.name,
             read.fd,
             result,
-            read.errno,
+            errno,
             now,
             now + duration if now is not None and duration is not None else None,
             self._source,
@@ -173,6 +199,7 @@ class Reader:
             return
         if calls:
             self._account.names.add("recvfrom")
+            self._knows_data = True
         counted = None if self._awaited else self._counted(calls)
         if counted is None:
             for inner in scan.careful_rows(data, row):
@@ -182,18 +209,14 @@ class Reader:
         for known in counted:
             known.omitted += 1
 
-    def _nobody_asks(self, block: Block, index: int) -> bool:
+    def _nobody_asks(self, row: Row) -> bool:
         """Tell whether the quiet part before a row has no data call that could say something of
         the few sockets that are open to it.
         """
-        asked = self._consumer.asked if self._consumer is not None else None
-        if asked is None or "recvfrom" not in self._account.names:
+        asked = self._consumer.asked if self._consumer is not None and self._knows_data else None
+        if asked is None:
             return False
-        if block.data is not None:
-            fds, ends = block.data
-            return asked.isdisjoint(fds[ends[index - 1] if index else 0 : ends[index]])
-        data, (start, end) = self._data, block.rows[index].quiet
-        return all(data.find(b"(%d" % fd, start, end) < 0 for fd in asked)
+        return all(self._data.find(b"(%d" % fd, *row.quiet) < 0 for fd in asked)
 
     def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
         """Return what each call was made on; None when one of them needs a look."""

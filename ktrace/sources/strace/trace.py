@@ -135,7 +135,8 @@ class StraceTrace:
         reader = Reader(self._first_source + index, self.account, tid, self._consumer, unnamed)
         work = partial(scan.scan, dialect=dialect.of(first.data[: dialect.HEAD_BYTES]))
         data = self._data(itertools.chain((first,), chunks), self._first_source + index)
-        yield from reader.events(_scanned(data, work, self._jobs))
+        small = 0 if (files.total_size([path]) or 0) > LARGE * files.BLOCK else LARGE
+        yield from reader.events(_scanned(data, work, self._jobs, small))
 
     def _data(self, chunks: Iterator[files.Chunk], source: int) -> Iterator[bytes]:
         for chunk in chunks:
@@ -258,18 +259,21 @@ def _first_line(entry: files.Input) -> str:
 
 
 MAX_JOBS = 16  # processes that scan; more than there are CPUs only wait for each other
-LARGE = 4  # blocks (4 MB) after which a log is worth a scanner that takes a while to load
+LARGE = 4  # blocks (4 MB): a longer log is worth a scanner that takes a while to load
 LOOKED_AT = 8  # blocks (8 MB) that are searched for calls that no filter lets through
 
 
 def _scanned(
-    chunks: Iterator[bytes], work: Callable[..., Block], jobs: int
+    chunks: Iterator[bytes], work: Callable[..., Block], jobs: int, small: int
 ) -> Iterator[tuple[bytes, Block]]:
-    """Scan blocks here, or in `jobs` processes; the order, and so the result, is the same."""
+    """Scan blocks here, or in `jobs` processes; the order, and so the result, is the same.
+
+    `small`: how many blocks are scanned without the scanner for large logs.
+    """
     jobs = min(jobs, os.cpu_count() or 1, MAX_JOBS)
     if jobs <= 1:
         for number, data in enumerate(chunks):
-            yield data, work(data, look=number < LOOKED_AT, large=number >= LARGE)
+            yield data, work(data, look=number < LOOKED_AT, large=number >= small)
         return
     from concurrent.futures import Future, ProcessPoolExecutor
 
@@ -280,7 +284,7 @@ def _scanned(
         pending: deque[tuple[bytes, Future[Block]]] = deque()
         for number, data in enumerate(chunks):
             pending.append(
-                (data, pool.submit(work, data, look=number < LOOKED_AT, large=number >= LARGE))
+                (data, pool.submit(work, data, look=number < LOOKED_AT, large=number >= small))
             )
             if len(pending) > jobs * 2:
                 data, block = pending.popleft()

@@ -25,6 +25,7 @@ _NAMES = {name.encode(): name for name in DECODERS}
 _DATA_NAMES = frozenset(name for name in DECODERS if _IS_DATA.fullmatch(name))
 AUDITED = ("setsockopt", "connect", "socket", "accept", "accept4")
 ENDINGS = frozenset(name[-2:] for name in AUDITED)
+_ENDS_SO = {name: name[-2:] in ENDINGS for name in (*DECODERS, "")}
 # what a data call of these does is more than moving data
 SPECIAL_DATA = (b"SCM_RIGHTS", b"FASTOPEN")
 RAW_SPECIAL_DATA = (b"cmsg_level=0x1,", b"0x20000000")
@@ -39,6 +40,7 @@ _OTHER_CALL = re.compile(rb"[a-z_][a-z0-9_]{0,60}(?:\(| resumed)|--- ")
 _MOST_KEYS = 4096
 _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$")
 _UNFINISHED = b"<unfinished ...>"
+_ZERO, _LASTED = len(") = 0 <0.000021>"), len(" <0.000021>")
 
 
 class Unusual(Exception):
@@ -61,10 +63,12 @@ def scan_usual(data: bytes, *, symbolic: bool) -> Block | None:
     """Scan a block of whole lines; None when it is not of the usual shape."""
     head = _HEAD.match(data)
     marks = SPECIAL_DATA if symbolic else (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
-    if head is None or not data.isascii() or any(mark in data for mark in (*_HURT, *marks)):
+    if head is None or not data.isascii() or any(mark in data for mark in _HURT):
         return None
     try:
         columns = _loaded()(data, head.start(2), head.end())
+        if any(columns.holds(mark) for mark in marks):
+            return None
         rows = _rows(data, columns)
         fds = columns.data_fds([row.line for row in rows])
     except Unusual:
@@ -91,7 +95,7 @@ def _loaded() -> "type[Columns]":
 def _is_audited(data: bytes, rows: list[Row], columns: "Columns") -> bool:
     """Tell whether the calls that decide stand nowhere but at the start of a record."""
     calls = [row.name for row in rows if row.form == CALL]
-    if columns.calls_ending(ENDINGS) == sum(name[-2:] in ENDINGS for name in calls):
+    if columns.calls_ending(ENDINGS) == sum(map(_ENDS_SO.__getitem__, calls)):
         return True  # nearly always, and quicker than to look for each name
     names = sum(name in AUDITED for name in calls)
     return names == sum(data.count(f"{name}(".encode()) for name in AUDITED)
@@ -128,19 +132,22 @@ def is_quiet(text: bytes) -> bool:
 
 def _rows(data: bytes, columns: "Columns") -> list[Row]:
     """Read the candidates, and mark what lies between them."""
-    clock, call = columns.clock, columns.call
+    clock, call, may_be_hurt = columns.clock, columns.call, b"&" in data
     rows: list[Row] = []
     quiet = first = 0  # where the part that nobody needed began: its offset, its line
-    for number, start, end, tid, at_ns in columns.candidates():
+    for number, start, end, tid, at_ns, lasted_ns, is_zero in columns.candidates():
         text = data[start + call : end]
         paren = text.find(b"(")
         name, form, read = _NAMES.get(text[:paren], ""), CALL, None
         if name:
-            read = fast.read(name, text, paren + 1)
+            if is_zero:
+                read = fast.read_zero(name, text[paren + 1 : -_ZERO], lasted_ns)
+            elif lasted_ns >= 0:
+                read = fast.read_lasting(name, text[paren + 1 : -_LASTED], lasted_ns)
+            else:
+                read = fast.read(name, text[paren + 1 :])
             rest = b"" if read is not None else text[paren + 1 :]
-            if (read is None and not _ends(rest)) or (
-                text.find(b"&") >= 0 and grammar.is_hurt(text)
-            ):
+            if (read is None and not _ends(rest)) or (may_be_hurt and grammar.is_hurt(text)):
                 raise Unusual
         else:
             form, name, rest = _second_half(text)
