@@ -11,6 +11,7 @@ import msgspec
 from ktrace import __version__
 from ktrace.events import Event, Family
 from ktrace.findings import SCHEMA, Connection, Report, Tool, Trace
+from ktrace.packed import packed
 from ktrace.rules import FindingFolder
 from ktrace.sequencer import Sequencer
 from ktrace.sequencer.judge import judge, plain, with_timeline
@@ -105,7 +106,7 @@ class Analysis:
         self._findings.add(judged, cache(partial(with_timeline, judged, tracked)))
         connection = judged.connection
         if self._options.keep == "all" or (self._options.keep == "ktls" and connection.has_ktls):
-            self._connections.append((judged.facts.number, connection))
+            self._connections.append((judged.facts.number, packed(connection)))
         if self._options.on_connection is not None:
             self._options.on_connection(judged)
         return True

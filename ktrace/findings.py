@@ -5,6 +5,7 @@ them and derives the JSON Schema.  Times are seconds of the trace's clock, durat
 microseconds.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -103,7 +104,7 @@ class Connection(msgspec.Struct, frozen=True):
     ulp: tuple[UlpAttempt, ...]
     tx: tuple[KeyInstall, ...]
     rx: tuple[KeyInstall, ...]
-    timeline: tuple[TimelineRow, ...]
+    timeline: Sequence[TimelineRow]
     omitted: int
 
     @property

@@ -72,7 +72,7 @@ def test_memory_that_is_free_is_the_smallest_of_the_limits(
 def test_exceeding_the_budget_names_the_ways_out() -> None:
     log = ROOT / "tests/fixtures/haproxy-before-delayed/trace"
     connections = ktrace.parse(log).data.connections
-    roomy, tight = budget.Budget(limit=1e9), budget.Budget(limit=20_000)
+    roomy, tight = budget.Budget(limit=1e9), budget.Budget(limit=2_000)
     for connection in connections:
         roomy.add(connection)
     with pytest.raises(KtraceError) as caught:

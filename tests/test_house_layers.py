@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "findings": set(),
     "wording": {"findings"},
+    "packed": {"findings"},
     "timelines": {"findings"},
     "resources": {"errors"},
     "places": {"errors"},
@@ -35,9 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The sequencer and the verdict on what it tracked are one layer.
     "sequencer": {"events", "findings", "tcp_state", "timelines", "uapi"},
     "rules": {"events", "findings", "timelines", "uapi", "wording"},
-    "reporters": LEAVES | {"resources", "statistics", "tables", "tally", "timelines"},
+    "reporters": LEAVES | {"packed", "resources", "statistics", "tables", "tally", "timelines"},
     "analysis": LEAVES
-    | {"rules", "sequencer", "sources", "statistics", "tally", "tcp_state", "timelines"},
+    | {"packed", "rules", "sequencer", "sources", "statistics", "tally", "tcp_state", "timelines"},
     "check": LEAVES | {"analysis", "statistics", "tally", "timelines"},
     "scrub": LEAVES | {"reporters", "sources"},
     "doctor": LEAVES | {"resources", "sources"},

@@ -247,7 +247,8 @@ def test_json_is_the_report_and_fits_the_schema(build: Any) -> None:
     built = build()
     rendered = REPORTERS["json"].render(built)
     check_report(rendered)
-    assert msgspec.json.decode(rendered, type=Report) == built
+    assert json.loads(rendered) == json.loads(msgspec.json.encode(built))
+    assert msgspec.json.decode(rendered, type=Report).summary == built.summary
 
 
 def test_json_has_one_connection_a_line() -> None:

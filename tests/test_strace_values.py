@@ -205,7 +205,27 @@ SHORT_RECORDS = [
     "shutdown(5, SHUT_WR) = 0",
     "socket(AF_INET6, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, IPPROTO_TCP) = 5<TCPv6:[77]>",
     "socket(AF_UNIX, SOCK_DGRAM, 0) = 5",
+    'recvmsg(5<TCP:[1.1.1.1:1->1.2.3.4:80]>, {msg_name=NULL, msg_iov=[{iov_base="\\27"...,'
+    " iov_len=9}], msg_iovlen=1, msg_controllen=0, msg_flags=0}, 0) = 9 <0.000010>",
+    'sendto(5, "a, b) "..., 14, MSG_DONTWAIT|MSG_NOSIGNAL, NULL, 0) = 14',
+    "recvfrom(5, 0x7f12, 8, 0, NULL, NULL) = -1 EAGAIN (Resource temporarily unavailable)",
+    'read(5, "", 8) = 0 <0.000010>',
+    "writev(5<socket:[7]>, [{iov_base=NULL, iov_len=0}], 1) = -1 EPIPE (Broken pipe) <0.000010>",
 ]
+SPECIAL_DATA = [
+    'sendto(5, "k"..., 14, MSG_FASTOPEN, {sa_family=AF_INET}, 16) = 14',
+    "sendto(5, 0x7f12, 14, 0x20000000, 0x7f13, 16) = 14",
+    "recvmsg(5, {msg_iovlen=1, msg_controllen=0, msg_flags=0}, MSG_ERRQUEUE) = 4",
+    "recvmsg(5, {msg_control=[{cmsg_len=20, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS,"
+    " cmsg_data=[7]}]}, 0) = 4",
+    'read(5, "k"..., 8) = 8 674 1795299745.000211 read(6, "", 8) = 0',
+]
+
+
+@pytest.mark.parametrize("record", SPECIAL_DATA)
+def test_a_data_call_that_may_do_more_is_left_to_the_decoder(record: str) -> None:
+    name, _, rest = record.partition("(")
+    assert fast.read(name, rest.encode()) is None
 
 
 @pytest.mark.parametrize("record", SHORT_RECORDS)

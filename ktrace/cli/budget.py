@@ -8,8 +8,8 @@ from ktrace.findings import Connection
 SHARE = 0.7  # of the memory that is free at the start; rendering needs the rest
 
 # What a record takes in memory, measured with tracemalloc over kept connections of real traces.
-CONNECTION_BYTES = 700
-ROW_BYTES = 400
+CONNECTION_BYTES = 600
+ROW_BYTES = 70
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ktrace.findings import Report
+from ktrace.packed import to_json
 
 
 def render(report: Report) -> bytes:
@@ -41,9 +42,9 @@ def _items(items: tuple[Any, ...]) -> Iterator[bytes]:
 def encode(value: Any) -> bytes:
     """Encode a value; bytes that were no UTF-8 (in a file name) become U+FFFD."""
     try:
-        return msgspec.json.encode(value)
+        return msgspec.json.encode(value, enc_hook=to_json)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value)))
+        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value, enc_hook=tuple)))
 
 
 def _without_surrogates(value: Any) -> Any:

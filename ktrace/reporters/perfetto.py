@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ktrace.findings import Connection, Report, TimelineRow
+from ktrace.packed import ends
 from ktrace.reporters.htmlreport.moments import Moments, moments
 from ktrace.reporters.htmlreport.words import clean, number_of, short_sources
 
@@ -54,8 +55,8 @@ def _blocks(report: Report) -> Iterator[list[TraceEvent]]:
 
 def _start(report: Report) -> float:
     """Return the earliest time of the trace, in seconds of its clock."""
-    times = (row.time for c in report.connections for row in c.timeline[:2] if row.time is not None)
-    return min(times, default=0.0)
+    times = (ends(connection.timeline)[0] for connection in report.connections)
+    return min((time for time in times if time is not None), default=0.0)
 
 
 def _process_names(report: Report) -> list[TraceEvent]:

@@ -4,7 +4,7 @@ Where a trace has no times, the place in the order of calls takes their part: th
 timeline lies at 0, the next at 1, and the end after the last.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -148,7 +148,7 @@ def _begin(row: TimelineRow, index: int, zero: float | None) -> float:
     return round((row.time - zero) * 1e6, 1)
 
 
-def _end(rows: tuple[TimelineRow, ...], at: tuple[float, ...], by_order: bool) -> float:
+def _end(rows: Sequence[TimelineRow], at: tuple[float, ...], by_order: bool) -> float:
     if by_order:
         return float(len(rows))
     return max(
@@ -160,7 +160,7 @@ def _length(row: TimelineRow, by_order: bool) -> float:
     return 0.0 if by_order else row.duration_us or 0.0
 
 
-def _up_row(rows: tuple[TimelineRow, ...], opening: int | None) -> int | None:
+def _up_row(rows: Sequence[TimelineRow], opening: int | None) -> int | None:
     """Return the row that shows ESTABLISHED: the kernel's own change, else the first proof."""
     found = [i for i, row in enumerate(rows) if _comes_up(row)]
     if found:
@@ -195,7 +195,7 @@ def _attempt_time(attempt: UlpAttempt | None, zero: float | None) -> float | Non
     return round((attempt.time - zero) * 1e6, 1)
 
 
-def _told_row(rows: tuple[TimelineRow, ...], attempt_row: int | None) -> int | None:
+def _told_row(rows: Sequence[TimelineRow], attempt_row: int | None) -> int | None:
     """Return the first row after the attempt whose result tells the program of ESTABLISHED."""
     if attempt_row is None:
         return None
@@ -219,7 +219,7 @@ def _worked(result: str | None) -> bool:
 
 
 def _spans(
-    rows: tuple[TimelineRow, ...], at: tuple[float, ...], by_order: bool, up: float | None
+    rows: Sequence[TimelineRow], at: tuple[float, ...], by_order: bool, up: float | None
 ) -> Iterator[Span]:
     """Yield the stretches between changes of state; CLOSE and LISTEN draw nothing."""
     changes = list(_changes(rows, at, by_order, up))
@@ -231,7 +231,7 @@ def _spans(
 
 
 def _changes(
-    rows: tuple[TimelineRow, ...], at: tuple[float, ...], by_order: bool, up: float | None
+    rows: Sequence[TimelineRow], at: tuple[float, ...], by_order: bool, up: float | None
 ) -> Iterator[tuple[float, TcpState, Basis]]:
     """Yield (when, state, basis): a proof counts from its end, other calls from their start.
 

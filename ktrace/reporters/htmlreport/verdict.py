@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from ktrace.findings import Rate, Report, Summary
+from ktrace.packed import ends
 from ktrace.reporters.htmlreport.groups import group_of
 from ktrace.reporters.htmlreport.words import count, duration, short_sources
 from ktrace.wording import listed, plural
@@ -267,7 +268,7 @@ def _recorded(report: Report) -> str:
         return "without times: order of calls only"
     if report.trace.clock == "relative":
         return "relative times"
-    times = [row.time for c in report.connections for row in (*c.timeline[:1], *c.timeline[-1:])]
+    times = [time for c in report.connections for time in ends(c.timeline)]
     known = [time for time in times if time is not None]
     if not known:
         return ""

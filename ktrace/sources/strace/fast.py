@@ -20,6 +20,7 @@ from ktrace.events import (
     EpollCtlDetail,
     FdNote,
     IntDetail,
+    IoDetail,
     KeyDetail,
     Kind,
     OptionDetail,
@@ -323,6 +324,22 @@ def _socket(text: bytes, result: Result, duration_ns: int | None) -> Read | None
     return Read(_KIND_SOCKET, None, None, detail, value, errno, result_note, duration_ns)
 
 
+_PLAIN_IO = IoDetail()
+# a data call with one of these words or with flags in numbers may do more than move data; with an
+# equals sign it may be two records on one line
+_SPECIAL = re.compile(rb"cmsg|FASTOPEN|MSG_ERRQUEUE|, 0x| = ")
+
+
+def _moves(kind: Kind) -> Short:
+    def short(text: bytes, result: Result, duration_ns: int | None) -> Read | None:
+        fd, _, rest = text.partition(b", ")
+        if _SPECIAL.search(rest) is not None:
+            return None
+        return _made(kind, fd, _PLAIN_IO, result, duration_ns)
+
+    return short
+
+
 SHORT: dict[str, Short] = {
     "close": _close,
     "setsockopt": _setsockopt,
@@ -333,4 +350,6 @@ SHORT: dict[str, Short] = {
     "accept4": _accept,
     "shutdown": _shutdown,
     "socket": _socket,
+    **dict.fromkeys(("read", "readv", "recv", "recvfrom", "recvmsg"), _moves(Kind.READ)),
+    **dict.fromkeys(("write", "writev", "send", "sendto", "sendmsg"), _moves(Kind.WRITE)),
 }

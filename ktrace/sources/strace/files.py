@@ -171,11 +171,8 @@ def chunks(
                 data = data.replace(b"\r", b"\n")
             if skipping:
                 _, newline, data = data.partition(b"\n")
-                if not newline:
-                    continue
-                skipping = False
-            cut = cut_at(data)
-            if cut > FAR:  # nearly always, and saves copies
+                skipping = not newline
+            if (cut := cut_at(data)) > FAR:  # nearly always, and saves copies
                 yield Chunk(b"".join((kept, memoryview(data)[:cut])), skipped)
                 kept, skipped = data[cut:], 0
                 continue

@@ -138,7 +138,7 @@ class Reader:
 
     def _whole(self, row: Row, read: Read) -> Event:
         """Make the event of a record that the scanner has read at once."""
-        account, line = self._account, self._base + row.line + 1
+        account = self._account
         account.events += 1
         account.names.add(row.name)
         tid = self._fixed_tid
@@ -146,10 +146,14 @@ class Reader:
             tid = row.tid
             if tid is None or tid not in self._settled:
                 tid = self._lone.resolve(tid)
-        if tid in self._halves:
-            del self._halves[tid]
         if self._awaited:
             self._awaited.discard(tid)
+        return self._read_at_once(row, tid, read)
+
+    def _read_at_once(self, row: Row, tid: int, read: Read) -> Event:
+        account, line = self._account, self._base + row.line + 1
+        if tid in self._halves:
+            del self._halves[tid]
         if read.key_bytes:
             account.saw_key(self._source, line)
         kind, errno, duration = read.kind, read.errno, read.duration_ns
@@ -267,13 +271,13 @@ class Reader:
         """Tell whether a data call is of no interest to the sequencer, and count it."""
         rest = row.rest
         match = _DATA_FD.match(rest)
-        if self._consumer is None or match is None or _is_special(rest):
+        if self._consumer is None or match is None:
+            return False
+        counted = self._consumer.settled(tid, int(match[0]))
+        if counted is None or _is_special(rest):
             return False
         begins = b"<unfinished" in rest
         if not begins and not _MOVED.search(rest):
-            return False
-        counted = self._consumer.settled(tid, int(match[0]))
-        if counted is None:
             return False
         counted.omitted += 1
         if begins:
@@ -283,7 +287,12 @@ class Reader:
     def _short_begin(self, row: Row, tid: int) -> Event | None:
         """Read the first half of a call of a usual form at once, as if it had returned."""
         rest = row.rest
-        if row.name in OUT_ARGUMENTS or not rest.endswith(_UNFINISHED) or b") =" in rest:
+        if (
+            row.is_data
+            or row.name in OUT_ARGUMENTS
+            or not rest.endswith(_UNFINISHED)
+            or b") =" in rest
+        ):
             return None
         got = fast.read(row.name, rest.removesuffix(_UNFINISHED) + b") = 0")
         if got is None:
@@ -296,6 +305,10 @@ class Reader:
         return event
 
     def _call(self, row: Row, tid: int) -> Iterator[Event]:
+        read = fast.read(row.name, row.rest) if row.is_data else None
+        if read is not None:
+            yield self._read_at_once(row, tid, read)
+            return
         begun = self._short_begin(row, tid)
         if begun is not None:
             yield begun

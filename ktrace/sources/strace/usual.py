@@ -140,7 +140,9 @@ def _rows(data: bytes, columns: "Columns") -> list[Row]:
         paren = text.find(b"(")
         name, form, read = _NAMES.get(text[:paren], ""), CALL, None
         if name:
-            if is_zero:
+            if name in _DATA_NAMES:
+                pass  # only the reader knows whether anybody wants it
+            elif is_zero:
                 read = fast.read_zero(name, text[paren + 1 : -_ZERO], lasted_ns)
             elif lasted_ns >= 0:
                 read = fast.read_lasting(name, text[paren + 1 : -_LASTED], lasted_ns)
