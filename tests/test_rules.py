@@ -409,6 +409,15 @@ def test_rejected_keys_name_the_check(
         )
 
 
+def test_a_cipher_that_the_other_direction_took_is_there() -> None:
+    socket = established().ulp().key("tx", "ok", TLS_1_3, 51, 40)
+    judged = socket.key("rx", "EINVAL", TLS_1_3, 51, 40).judged("tx-only", "safe")
+    (finding,) = (found for found in findings(judged) if found.code == "KT204")
+    words = "TLS_TX took the same version and cipher (EINVAL)"
+    assert finding.message == f"the kernel rejected the TLS keys: {words}"
+
+
+
 def test_rejected_keys_that_differ_from_the_other_direction() -> None:
     socket = established().ulp().key("rx", "ok", TLS_1_3, GCM_256, 56)
     finding = only(socket.key("tx", "EINVAL", TLS_1_2, GCM_256, 56).judged("rx-only", "safe"))

@@ -406,3 +406,10 @@ def test_the_descriptors_in_a_set_are_not_those_in_decorations() -> None:
 )
 def test_the_bytes_of_a_string(text: str, raw: bytes) -> None:
     assert values.string(text) == (raw, False)
+
+
+def test_what_strace_escaped_in_a_name_is_shown_as_it_was() -> None:
+    """As strace 6.1 -Y prints it."""
+    assert values.unescaped("haproxy") == "haproxy"
+    assert values.unescaped(r"na\303\257v\74e\76\\ \0331") == "na\u00efv<e>\\ \x1b1"
+    assert values.unescaped(r"\377") == "\ufffd"

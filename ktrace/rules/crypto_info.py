@@ -60,14 +60,16 @@ def _failing_check(key: Key, installed: dict[str, Suite]) -> str:
         if _differs(suite, (version, cipher)):
             where = "the keys it replaces" if other == direction else f"TLS_{other.upper()}"
             return f"version or cipher differs from that of {where}"
-    return _failing_cipher(version, cipher, optlen)
+    return _failing_cipher(version, cipher, optlen, installed)
 
 
 def _differs(one: Suite, other: Suite) -> bool:
     return any(a is not None and b is not None and a != b for a, b in zip(one, other, strict=True))
 
 
-def _failing_cipher(version: int | None, cipher: int | None, optlen: int | None) -> str:
+def _failing_cipher(
+    version: int | None, cipher: int | None, optlen: int | None, installed: dict[str, Suite]
+) -> str:
     if cipher is None:
         return ""
     name = TLS_CIPHERS.get(cipher)
@@ -78,4 +80,7 @@ def _failing_cipher(version: int | None, cipher: int | None, optlen: int | None)
     size = TLS_CRYPTO_INFO_SIZES[cipher]
     if optlen is not None and optlen != size:
         return f"optlen {optlen} is not the {size} bytes of {name}"
+    for other, suite in installed.items():
+        if suite == (version, cipher):
+            return f"TLS_{other.upper()} took the same version and cipher"
     return f"this kernel may not have {name}"

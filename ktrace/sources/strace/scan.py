@@ -19,6 +19,7 @@ from ktrace.sources.strace import lines as grammar
 from ktrace.sources.strace.repair import Assembler, Repaired
 from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Dialect, Row
 from ktrace.sources.strace.usual import AUDITED, RAW_SPECIAL_DATA, SPECIAL_DATA, scan_usual
+from ktrace.sources.strace.values import unescaped
 
 _CORE = grammar.CORE_NAMES
 _DATA = grammar.DATA_NAMES
@@ -227,7 +228,7 @@ def _clean_rows(data: bytes, swallowed: str, relative: bool) -> Block | None:
                 line,
                 RESUMED if resumed else EXIT if gone else CALL,
                 int(number) if number else None,
-                label.decode("utf-8", "replace") if label else None,
+                unescaped(label.decode("utf-8", "replace")) if label else None,
                 time,
                 name,
                 rest or b"" if read is None else b"",
@@ -318,7 +319,7 @@ def rows_of(record: Repaired) -> Iterator[Row]:
         record.line,
         RESUMED if resumed else EXIT if gone else CALL,
         int(number) if number else None,
-        comm or bcomm or None,
+        unescaped(comm or bcomm or "") or None,
         time.encode() if time else None,
         name if needed and not signal else "",
         rest.encode("utf-8", "replace"),

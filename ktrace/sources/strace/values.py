@@ -148,6 +148,13 @@ def string(text: str, limit: int = 4096) -> tuple[bytes, bool]:
     return raw[:limit], cut
 
 
+def unescaped(text: str) -> str:
+    """Return what strace escaped: the bytes of a name that are no printable ASCII."""
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(_unescape, text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
 def _unescape(match: re.Match[bytes]) -> bytes:
     token = match[1]
     if token[:1] == b"x" and len(token) > 1:
