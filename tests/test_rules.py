@@ -417,7 +417,6 @@ def test_a_cipher_that_the_other_direction_took_is_there() -> None:
     assert finding.message == f"the kernel rejected the TLS keys: {words}"
 
 
-
 def test_rejected_keys_that_differ_from_the_other_direction() -> None:
     socket = established().ulp().key("rx", "ok", TLS_1_3, GCM_256, 56)
     finding = only(socket.key("tx", "EINVAL", TLS_1_2, GCM_256, 56).judged("rx-only", "safe"))
