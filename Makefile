@@ -54,6 +54,7 @@ bench: $(VENV)/.with-bench  ## speed and memory on a generated log (ARGS="--line
 	$(VENV)/bin/python -m tests.bench.bench $(ARGS)
 
 bench-live: $(VENV)/.with-test  ## what a live capture costs, beside strace and bpftrace; needs root
+	$(VENV)/bin/python -m compileall -q ktrace
 	$(VENV)/bin/python -m tests.live.bench $(ARGS)
 
 screenshots: $(VENV)/.with-browser  ## take the pictures of docs/images anew (needs chromium)

@@ -53,7 +53,7 @@ class Analysis:
     """Collects what the sequencer finishes; one for all traces of a run."""
 
     def __init__(self, options: Options) -> None:
-        self._options = options
+        self.options = options
         self._tally = Tally()
         self._findings = FindingFolder()
         self._connections: list[tuple[int, Connection]] = []
@@ -72,8 +72,9 @@ class Analysis:
         sequencer = Sequencer(self._finished, self._next_id, detailed=self._detailed)
         consumed_by(sequencer)
         feed = sequencer.feed
-        for event in events:
-            feed(event)
+        with few_collections():
+            for event in events:
+                feed(event)
         self._next_id = sequencer.close_all()
         for tracked in self._deferred:
             self._judge(tracked)
@@ -105,10 +106,10 @@ class Analysis:
         self._tally.add(judged)
         self._findings.add(judged, cache(partial(with_timeline, judged, tracked)))
         connection = judged.connection
-        if self._options.keep == "all" or (self._options.keep == "ktls" and connection.has_ktls):
+        if self.options.keep == "all" or (self.options.keep == "ktls" and connection.has_ktls):
             self._connections.append((judged.facts.number, packed(connection)))
-        if self._options.on_connection is not None:
-            self._options.on_connection(judged)
+        if self.options.on_connection is not None:
+            self.options.on_connection(judged)
         return True
 
     def report(self, facts: TraceFacts) -> Report:
@@ -131,13 +132,19 @@ def analyse(paths: Sequence[str], options: Options | None = None) -> Report:
 
     Raises KtraceError when a file cannot be read or is no trace.
     """
-    options = options or Options()
-    with _few_collections():
-        return _analyse(paths, options)
+    analysis = Analysis(options or Options())
+    if any(is_capture(path) for path in paths):
+        capture = open_capture(paths)
+        analysis.run(capture.events(), capture, capture.consumed_by)
+        return analysis.report(capture.facts())
+    traces = open_traces(paths, jobs=analysis.options.jobs, progress=analysis.options.progress)
+    for trace in traces:
+        analysis.run(trace.events(), trace.coverage, trace.consumed_by)
+    return analysis.report(StraceTrace.facts_of(traces))
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
+def few_collections() -> Iterator[None]:
     """Let the garbage collector, which looks for cycles, run rarely: an analysis makes none."""
     thresholds = gc.get_threshold()
     gc.set_threshold(100_000, *thresholds[1:])
@@ -145,18 +152,6 @@ def _few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*thresholds)
-
-
-def _analyse(paths: Sequence[str], options: Options) -> Report:
-    analysis = Analysis(options)
-    if any(is_capture(path) for path in paths):
-        capture = open_capture(paths)
-        analysis.run(capture.events(), capture, capture.consumed_by)
-        return analysis.report(capture.facts())
-    traces = open_traces(paths, jobs=options.jobs, progress=options.progress)
-    for trace in traces:
-        analysis.run(trace.events(), trace.coverage, trace.consumed_by)
-    return analysis.report(StraceTrace.facts_of(traces))
 
 
 def _trace(facts: TraceFacts) -> Trace:

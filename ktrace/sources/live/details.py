@@ -25,6 +25,10 @@ from ktrace.events import (
 from ktrace.sources.live import layout
 from ktrace.sources.live.layout import PLACE
 
+# by plain numbers: a member of socket's Enum is found slowly
+_AF_INET = int(_socket.AF_INET)
+_PROTOCOLS = {_AF_INET: "TCP", int(_socket.AF_INET6): "TCPv6"}
+
 
 class Where(NamedTuple):
     """What a record's place says: the note for its descriptor, the inode, the peer's address."""
@@ -43,21 +47,18 @@ class Where(NamedTuple):
 def where(place: bytes) -> Where:
     """Read a place: which socket, and its addresses."""
     family, inode, sport, dport, saddr, daddr = PLACE.unpack(place)
-    if family not in (_socket.AF_INET, _socket.AF_INET6):
+    protocol = _PROTOCOLS.get(family)
+    if protocol is None:
         return Where(None, inode, 0, 0, b"")
-    note = FdNote(
-        "TCPv6" if family == _socket.AF_INET6 else "TCP",
-        inode or None,
-        f"{_host(family, saddr)}:{sport}" if sport else None,
-        f"{_host(family, daddr)}:{dport}" if dport else None,
-    )
-    return Where(note, inode, family, dport, daddr)
+    local = f"{_host(family, saddr)}:{sport}" if sport else None
+    peer = f"{_host(family, daddr)}:{dport}" if dport else None
+    return Where(FdNote(protocol, inode or None, local, peer), inode, family, dport, daddr)
 
 
 @lru_cache(65536)
 def _host(family: int, address: bytes) -> str:
     """Return an address as it stands before a port."""
-    if family == _socket.AF_INET:
+    if family == _AF_INET:
         return _socket.inet_ntop(_socket.AF_INET, address[:4])
     return f"[{_socket.inet_ntop(_socket.AF_INET6, address)}]"
 
