@@ -85,10 +85,27 @@ def of_both(block: Block | None) -> Block | None:
 def check_fds(block: Block, data: bytes) -> None:
     """The descriptors of each quiet part are those that the grammar finds in it."""
     assert block.data is not None
-    fds, ends = block.data
+    fds, ends, _ = block.data
     for row, first, last in zip(block.rows, [0, *ends], ends, strict=False):
         wanted = {int(fd) for _, _, fd in scan.data_calls(data, row.quiet)}
         assert set(fds[first:last]) - {0} == wanted - {0}
+    check_lines(data)
+
+
+def check_lines(data: bytes) -> None:
+    """Asked for details, it tells of each data call what the grammar reads there."""
+    block = usual.scan_usual(data, symbolic=True, detailed=True)
+    assert block is not None and block.data is not None
+    fds, ends, where = block.data
+    assert where is not None
+    for row, first, last in zip(block.rows, [0, *ends], ends, strict=False):
+        found = [usual.data_row(data, where, index) for index in range(first, last)]
+        read = [bare(msgspec.structs.replace(one, at_ns=-1)) for one in found]
+        assert all(bare(one) in read for one in scan.careful_rows(data, row))
+        for index, one in zip(range(first, last), found, strict=True):
+            number = one.rest.partition(b",")[0].partition(b"<")[0].partition(b")")[0]
+            assert fds[index] in (-1, 0) or fds[index] == int(number)
+            assert (fds[index] == -1) == (one.form == RESUMED)
 
 
 def test_a_generated_log_gives_the_same_rows() -> None:

@@ -19,6 +19,7 @@ class _Anything:
 class _Unconcerned:
     """A consumer to which no data call matters."""
 
+    detailed = False
     generation = 0
     asked: frozenset[int] = frozenset()
 

@@ -31,7 +31,7 @@ class Sequencer:
 
     def __init__(self, finished: Finished, first_id: int = 1, *, detailed: bool = True) -> None:
         self._world = World(finished, first_id)
-        self._detailed = detailed
+        self.detailed = detailed
         self._asked_at = -1
         self._asked: frozenset[int] | None = None
 
@@ -58,7 +58,7 @@ class Sequencer:
         """Return what `fd` stands for if its data calls can change nothing, else None."""
         found = self._world.processes.get(tid, fd)
         if isinstance(found, Tracked):
-            setup_is_over = not self._detailed or found.data_calls >= TAIL
+            setup_is_over = not self.detailed or found.data_calls >= TAIL
             return found if found.settled and setup_is_over else None
         return found if isinstance(found, Other) else None
 
@@ -71,7 +71,7 @@ class Sequencer:
         world = self._world
         if self._asked_at != world.changes:
             self._asked_at = world.changes
-            self._asked = None if self._detailed else _numbers(world.unsettled.values())
+            self._asked = None if self.detailed else _numbers(world.unsettled.values())
         return self._asked
 
     def close_all(self) -> int:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ktrace.sources.strace.rows import Data, DataLines
 from ktrace.sources.strace.usual import (
     CLASSES,
     CORE,
@@ -64,7 +65,8 @@ class Columns:
         self._ends: Numbers = np.flatnonzero(self._bytes == ord("\n"))
         self._starts: Numbers = np.concatenate(([0], self._ends[:-1] + 1))
         self.lines = len(self._ends)
-        self._data_calls: Numbers = np.zeros(0, np.int64)
+        # the quiet data calls, second halves too, and which of them are none
+        self._quiet_data: tuple[Numbers, Flags] = (np.zeros(0, np.int64), np.zeros(0, np.bool_))
         if int((self._ends - self._starts).min()) < call + max(KEY, _TAIL):
             raise Unusual
         self._check_heads()
@@ -130,18 +132,31 @@ class Columns:
         found: Numbers = (self._at(places, 0, count) - _ZERO) @ _POWERS[-count:]
         return found
 
-    def data_fds(self, before: list[int]) -> tuple[list[int], list[int]]:
-        """Return the descriptors of the quiet data calls, and how many stand before each line.
+    def data(self, before: list[int], *, lines: bool) -> Data:
+        """Return the quiet data calls, and how many stand before each of some lines.
 
         A first argument that is no number, of a call that only begins like one of these, counts
         as 0.
         """
-        calls = self._starts[self._data_calls] + self.call
+        chosen, begins = self._quiet_data
+        if not lines:
+            chosen = chosen[begins]
+            fds = self._fds(chosen)
+            return Data(fds.tolist(), np.searchsorted(chosen, before).tolist())
+        fds = np.full(len(chosen), -1)
+        fds[begins] = self._fds(chosen[begins])
+        starts = self._starts[chosen]
+        columns = (chosen, starts, self._ends[chosen], self._tids(starts), self._times_ns(starts))
+        where = DataLines(self.clock, self.call, *(column.tolist() for column in columns))
+        return Data(fds.tolist(), np.searchsorted(chosen, before).tolist(), where)
+
+    def _fds(self, chosen: Numbers) -> Numbers:
+        calls = self._starts[chosen] + self.call
         fds = calls + (self._at(calls, 0, _NAME) == ord("(")).argmax(axis=1) + 1
         numbers, longer = self._numbers(fds, _MOST_DIGITS)
         if longer.any() or (self._at(fds, 1, 2) == ord("x")).any():
             raise Unusual
-        return numbers.tolist(), np.searchsorted(self._data_calls, before).tolist()
+        return numbers
 
     def calls_ending(self, endings: Collection[str]) -> int:
         """Return how often a name with one of these last two letters stands before a `(`."""
@@ -242,7 +257,8 @@ class Columns:
         matters: Flags = kinds == CORE
         data = np.flatnonzero(kinds == DATA)
         self._look(matters, data, self._moved(self._ends[data], first[data]))
-        self._data_calls = data[first[data] & ~matters[data]]
+        quiet = data[~matters[data]]
+        self._quiet_data = quiet, first[quiet]
         polls = np.flatnonzero(kinds == WAIT)  # epoll_wait and kin, and what else begins so
         letters = self._bytes[calls[polls] + _UNDERSCORE + 1]
         is_wait = (letters == ord("w")) | (letters == ord("p"))

@@ -14,8 +14,8 @@ from ktrace.sources.strace.fast import Read
 from ktrace.sources.strace.lone import Lone
 from ktrace.sources.strace.passed import Passed
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
-from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Row
-from ktrace.sources.strace.usual import RAW_SPECIAL_DATA, SPECIAL_DATA
+from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Data, DataLines, Row
+from ktrace.sources.strace.usual import RAW_SPECIAL_DATA, SPECIAL_DATA, data_row
 from ktrace.sources.strace.values import note, split_args, straighten_quotes
 
 DAY_NS = 86_400_000_000_000
@@ -42,6 +42,10 @@ class Consumer(Protocol):
     `settled` returns None when the reader has to look at the call.  When `generation` changes,
     earlier answers may be wrong.
     """
+
+    @property
+    def detailed(self) -> bool:
+        """Every data call of a connection's setup will be shown."""
 
     @property
     def generation(self) -> int: ...
@@ -100,10 +104,10 @@ class Reader:
         for data, block in blocks:
             self._note_block(block)
             self._data = data
-            for row, needed in zip(block.rows, self._needed(block), strict=True):
-                if needed:
+            for row, part in zip(block.rows, self._needed(block), strict=True):
+                if part is not None:
                     self._position = row.quiet[1]
-                    yield from self._quiet(data, row)
+                    yield from self._quiet(data, row, block.data, part)
                 if row.read is not None:
                     yield whole(row, row.read)
                 elif row.name:
@@ -114,26 +118,28 @@ class Reader:
             account.lines += block.lines
             self._relative_ns += block.passed
 
-    def _needed(self, block: Block) -> Iterator[bool]:
-        """Tell before each row whether somebody has to look at the quiet part before it.
+    def _needed(self, block: Block) -> Iterator[tuple[int, int] | None]:
+        """Yield before each row which data calls of the block stand in the quiet part before it;
+        None where nobody has to look at that.
 
-        Not where the sequencer, which has taken in all before, asks about none of its data calls.
+        That is where the sequencer, which has taken in all before, asks about none of them.
         """
         awaited, consumer = self._awaited, self._consumer
         if block.data is None:
             for row in block.rows:
                 start, end = row.quiet
-                yield end > start and (bool(awaited) or not self._nobody_asks(row))
+                yield (0, 0) if end > start and (awaited or not self._nobody_asks(row)) else None
             return
-        (fds, ends), first = block.data, 0
+        (fds, ends, _), first = block.data, 0
         for last in ends:
             if awaited:
-                yield True
+                yield first, last
             elif first == last:
-                yield False
+                yield None
             else:
                 asked = consumer.asked if consumer is not None and self._knows_data else None
-                yield asked is None or not asked.isdisjoint(fds[first:last])
+                needed = asked is None or not asked.isdisjoint(fds[first:last])
+                yield (first, last) if needed else None
             first = last
 
     def _whole(self, row: Row, read: Read) -> Event:
@@ -196,8 +202,13 @@ class Reader:
         account.not_understood += block.not_understood
         account.records += block.records
 
-    def _quiet(self, data: bytes, row: Row) -> Iterator[Event]:
+    def _quiet(
+        self, data: bytes, row: Row, found: Data | None, part: tuple[int, int]
+    ) -> Iterator[Event]:
         """Count the data calls that the scanner passed over, or look at them where they matter."""
+        if found is not None and found.lines is not None and self._consumer is not None:
+            yield from self._each(data, found.fds, found.lines, part, self._consumer)
+            return
         calls = scan.data_calls(data, row.quiet)
         if not calls and not self._awaited:
             return
@@ -212,6 +223,38 @@ class Reader:
         self._account.events += len(counted)
         for known in counted:
             known.omitted += 1
+
+    def _each(
+        self,
+        data: bytes,
+        fds: list[int],
+        lines: DataLines,
+        part: tuple[int, int],
+        consumer: Consumer,
+    ) -> Iterator[Event]:
+        """Look at each data call of a quiet part that is made on a socket in its setup."""
+        looked, ended = bool(self._awaited), 0
+        for index in range(*part):
+            tid, fd = lines.tids[index], fds[index]
+            if tid not in self._settled or self._fixed_tid is not None:
+                tid = self._tid(tid if tid >= 0 else None)
+            counted = consumer.settled(tid, fd) if fd > 0 else None  # 0: it may be no data call
+            if counted is None and (fd >= 0 or tid in self._halves):
+                row = data_row(data, lines, index)
+                read = fast.read(row.name, row.rest) if fd > 0 else None
+                self._position = lines.starts[index]
+                if read is not None:
+                    yield self._whole(row, read)
+                elif row.name:
+                    yield from self._row(row)
+                looked = True
+            elif counted is not None:
+                counted.omitted += 1
+                self._account.events += 1
+                self._account.names.add("recvfrom")
+            else:
+                ended += 1
+        self._account.events += ended if looked else 0
 
     def _nobody_asks(self, row: Row) -> bool:
         """Tell whether the quiet part before a row has no data call that could say something of

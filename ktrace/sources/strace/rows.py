@@ -34,13 +34,31 @@ class Row(msgspec.Struct, gc=False):
 
 
 class Data(NamedTuple):
-    """The descriptors of the data calls in the quiet parts of a block.
+    """The data calls in the quiet parts of a block.
 
-    Those before row `i` end at `ends[i]` and begin where those before the row above it end.
+    `fds` are their descriptors; those before row `i` end at `ends[i]` and begin where those before
+    the row above it end.  `lines`, where they were asked for, tells of each where it is, and then
+    their second halves are among them, with the descriptor -1.
     """
 
     fds: list[int]
     ends: list[int]
+    lines: "DataLines | None" = None
+
+
+class DataLines(NamedTuple):
+    """Of each data call: its line, where that starts and ends in the block, its thread and time.
+
+    As in a `Row`, but the thread is -1 without a pid.  `clock` and `call` are columns of a line.
+    """
+
+    clock: int
+    call: int
+    numbers: list[int]
+    starts: list[int]
+    stops: list[int]
+    tids: list[int]
+    times: list[int]
 
 
 class Block(NamedTuple):

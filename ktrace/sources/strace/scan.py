@@ -132,16 +132,18 @@ def scan(
     *,
     look: bool = True,
     large: bool = False,
+    detailed: bool = False,
 ) -> Block:
     """Scan one block of whole lines, ended by a newline.
 
     `look`: also look for calls that show what the trace covers.  `large`: the log is long enough
-    for the scanner of usual logs, which takes a while to load.
+    for the scanner of usual logs, which takes a while to load.  `detailed`: it tells where each
+    data call is.
     """
     block = None
     hurt = dialect.numbered or dialect.folded
     if large and not hurt and not dialect.relative:
-        block = scan_usual(data, symbolic=dialect.symbolic)
+        block = scan_usual(data, symbolic=dialect.symbolic, detailed=detailed)
     if block is None and not hurt:
         block = _scan_clean(data, dialect)
     if block is None:

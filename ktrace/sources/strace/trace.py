@@ -133,7 +133,9 @@ class StraceTrace:
             return
         unnamed = _unnamed(path, first) if tid is None else None
         reader = Reader(self._first_source + index, self.account, tid, self._consumer, unnamed)
-        work = partial(scan.scan, dialect=dialect.of(first.data[: dialect.HEAD_BYTES]))
+        detailed = self._consumer is not None and self._consumer.detailed
+        form = dialect.of(first.data[: dialect.HEAD_BYTES])
+        work = partial(scan.scan, dialect=form, detailed=detailed)
         data = self._data(itertools.chain((first,), chunks), self._first_source + index)
         small = 0 if (files.total_size([path]) or 0) > LARGE * files.BLOCK else LARGE
         yield from reader.events(_scanned(data, work, self._jobs, small))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ktrace.sources.strace import fast
 from ktrace.sources.strace import lines as grammar
 from ktrace.sources.strace.calls import DECODERS
-from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Data, Row
+from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, DataLines, Row
 
 if TYPE_CHECKING:
     from ktrace.sources.strace.columns import Columns
@@ -59,8 +59,11 @@ def _classes() -> dict[bytes, int]:
 CLASSES = _classes()
 
 
-def scan_usual(data: bytes, *, symbolic: bool) -> Block | None:
-    """Scan a block of whole lines; None when it is not of the usual shape."""
+def scan_usual(data: bytes, *, symbolic: bool, detailed: bool = False) -> Block | None:
+    """Scan a block of whole lines; None when it is not of the usual shape.
+
+    `detailed`: tell where each data call is.
+    """
     head = _HEAD.match(data)
     marks = SPECIAL_DATA if symbolic else (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
     if head is None or not data.isascii() or any(mark in data for mark in _HURT):
@@ -70,12 +73,12 @@ def scan_usual(data: bytes, *, symbolic: bool) -> Block | None:
         if any(columns.holds(mark) for mark in marks):
             return None
         rows = _rows(data, columns)
-        fds = columns.data_fds([row.line for row in rows])
+        quiet = columns.data([row.line for row in rows], lines=detailed)
     except Unusual:
         return None
     if not _is_audited(data, rows, columns):
         return None
-    return Block(rows, columns.lines, columns.lines, 0, [], False, False, 0, Data(*fds))
+    return Block(rows, columns.lines, columns.lines, 0, [], False, False, 0, quiet)
 
 
 @functools.cache
@@ -179,6 +182,29 @@ def _rows(data: bytes, columns: "Columns") -> list[Row]:
         *rows,
         Row(count, CALL, None, None, None, "", b"", False, None, 0, (quiet, size), first),
     ]
+
+
+def data_row(data: bytes, lines: DataLines, index: int) -> Row:
+    """Return the row of a quiet data call."""
+    start, tid = lines.starts[index], lines.tids[index]
+    text = data[start + lines.call : lines.stops[index]]
+    name, form, rest = "", CALL, b""
+    if text.startswith(b"<... "):
+        form, name, rest = _second_half(text)
+    else:
+        called, _, rest = text.partition(b"(")
+        name = _NAMES.get(called, "")
+    return Row(
+        lines.numbers[index],
+        form,
+        tid if tid >= 0 else None,
+        None,
+        data[start + lines.clock : start + lines.call - 1],
+        name,
+        rest,
+        name in _DATA_NAMES and form == CALL,
+        at_ns=lines.times[index],
+    )
 
 
 def _second_half(text: bytes) -> tuple[int, str, bytes]:
