@@ -12,6 +12,7 @@ from ktrace.findings import Finding, Report
 from ktrace.reporters import html
 from tests import htmlsamples as samples
 from tests.htmlpage import Page
+from tests.test_seccomp import FILTER, OPTION, opened
 
 FIXTURES = Path(__file__).parent / "fixtures"
 GOLDEN = Path(__file__).parent / "golden"
@@ -115,6 +116,16 @@ def test_without_ktls_the_page_says_what_was_covered_and_how_to_record() -> None
     assert "No connection tried kTLS." in text
     assert "ktrace record -o strace.log -- COMMAND" in text
     assert not {"strip", "margin", "peers"} & set(page.attributes("id"))
+
+
+def test_where_a_filter_hides_calls_from_strace_the_page_names_what_sees_them(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "strace.log"
+    log.write_text(opened(5) + FILTER + OPTION + opened(6))
+    page = rendered(analyse([str(log)]))
+    assert "sudo ktrace live -- COMMAND" in page.text()
+    assert "ktrace record -o" not in page.text()
 
 
 def test_without_setsockopt_nothing_is_claimed() -> None:

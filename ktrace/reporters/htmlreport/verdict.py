@@ -177,6 +177,8 @@ def _clean(report: Report) -> str:
 
 
 def _record_command(report: Report) -> str:
+    if any("seccomp filter" in warning for warning in report.trace.warnings):
+        return "sudo ktrace live -- COMMAND"  # strace misses what the program's filter refuses
     return "ktrace record -o strace.log -- COMMAND"
 
 
