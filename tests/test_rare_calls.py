@@ -3,8 +3,11 @@
 `make mutants` showed that only the tests with a real program noticed when these broke.
 """
 
+from pathlib import Path
+
 import pytest
 
+from ktrace.analysis import analyse
 from ktrace.events import CloneDetail, DupDetail
 from ktrace.sources.strace import calls
 from tests.test_contract_parse import CONNECT, FAST_OPEN, SOCKET, ULP, ULP_RACED
@@ -217,3 +220,17 @@ def test_what_a_cut_array_shows_is_not_in_the_part_that_was_cut() -> None:
     other = shown.replace("fd=5", "fd=7")
     assert verdicts(SOCKET + FAST_OPEN + covered + shown + ULP) == ["client ulp-only unordered"]
     assert verdicts(SOCKET + FAST_OPEN + covered + other + ULP) == ["client ulp-only unknown"]
+
+
+@pytest.mark.parametrize(
+    ("sockets", "refused", "warned"), [(40, 0, True), (40, 1, False), (9, 0, False)]
+)
+def test_many_calls_of_which_none_failed_may_be_a_log_of_strace_z(
+    sockets: int, refused: int, warned: bool, tmp_path: Path
+) -> None:
+    log = tmp_path / "strace.log"
+    option = "setsockopt(5, SOL_TCP, TCP_NODELAY, [1], 4) = 0\n"
+    text = f"{SOCKET}{option}close(5) = 0\n" * sockets
+    log.write_text(text + "close(99) = -1 EBADF (Bad file descriptor)\n" * refused)
+    warnings = analyse([str(log)]).trace.warnings
+    assert any("strace -z" in warning for warning in warnings) is warned
