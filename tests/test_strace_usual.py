@@ -171,3 +171,26 @@ def test_real_logs_give_the_same_report(log: Path, monkeypatch: pytest.MonkeyPat
     before = analysis.analyse([str(log)])
     monkeypatch.setattr(trace, "LARGE", 0)
     assert analysis.analyse([str(log)]) == before
+
+
+TORN = """\
+100 1795299745.000001 socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 5 <0.000010>
+100 1795299745.000002 connect(5, {sa_family=AF_INET, sin_port=htons(443), \
+sin_addr=inet_addr("10.0.0.1")}, 16) = 0 <0.000100>
+100 1795299745.000003 recvmsg(5,  <unfinished ...>
+200 1795299745.000004 sendto(7, "x"..., 123, 0, NULL, 0) = 123 <0.000021>
+100 1795299745.000005 <... recvmsg res200 1795299745.000006 futex(0x7f, FUTEX_WAKE) = 123 <0.000021>
+100 1795299745.000007 close(5) = 0 <0.000010>
+"""
+
+
+def test_a_torn_second_half_among_the_data_calls_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "trace"
+    log.write_text(TORN)
+    assert usual.scan_usual(TORN.encode(), symbolic=True, detailed=True) is not None
+    before = analysis.analyse([str(log)])
+    monkeypatch.setattr(trace, "LARGE", 0)
+    after = analysis.analyse([str(log)])
+    assert after.connections == before.connections and len(after.connections) == 1

@@ -6,6 +6,7 @@ as by the grammar in scan.py, which reads every other log.  Both find the same r
 one line of another shape is left to the grammar.
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -185,12 +186,13 @@ def _rows(data: bytes, columns: "Columns") -> list[Row]:
 
 
 def data_row(data: bytes, lines: DataLines, index: int) -> Row:
-    """Return the row of a quiet data call."""
+    """Return the row of a quiet data call; it has no name where the line is torn after all."""
     start, tid = lines.starts[index], lines.tids[index]
     text = data[start + lines.call : lines.stops[index]]
     name, form, rest = "", CALL, b""
     if text.startswith(b"<... "):
-        form, name, rest = _second_half(text)
+        with contextlib.suppress(Unusual):
+            form, name, rest = _second_half(text)
     else:
         called, _, rest = text.partition(b"(")
         name = _NAMES.get(called, "")
