@@ -85,7 +85,7 @@ def of_both(block: Block | None) -> Block | None:
 def check_fds(block: Block, data: bytes) -> None:
     """The descriptors of each quiet part are those that the grammar finds in it."""
     assert block.data is not None
-    fds, ends, _ = block.data
+    fds, ends, *_ = block.data
     for row, first, last in zip(block.rows, [0, *ends], ends, strict=False):
         wanted = {int(fd) for _, _, fd in scan.data_calls(data, row.quiet)}
         assert set(fds[first:last]) - {0} == wanted - {0}
@@ -96,7 +96,7 @@ def check_lines(data: bytes) -> None:
     """Asked for details, it tells of each data call what the grammar reads there."""
     block = usual.scan_usual(data, symbolic=True, detailed=True)
     assert block is not None and block.data is not None
-    fds, ends, where = block.data
+    fds, ends, where, _ = block.data
     assert where is not None
     for row, first, last in zip(block.rows, [0, *ends], ends, strict=False):
         found = [usual.data_row(data, where, index) for index in range(first, last)]

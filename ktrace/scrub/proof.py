@@ -1,6 +1,6 @@
 """Reads what a scrub writes as `ktrace parse` would: the second pair of eyes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ktrace.errors import KtraceError
 from ktrace.sources.strace import dialect, files, scan
@@ -22,6 +22,9 @@ class _Unconcerned:
     detailed = False
     generation = 0
     asked: frozenset[int] = frozenset()
+
+    def unknown(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        return []
 
     def settled(self, tid: int, fd: int) -> Counted:
         return _Anything()

@@ -1,6 +1,6 @@
 """Threads, processes and their descriptor tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ktrace.sequencer.tables import OTHER, Epoll, Open, Other, Table
 from ktrace.sequencer.tracked import Tracked
@@ -60,6 +60,15 @@ class Processes:
         if found is None and table.loose:
             return self._join(tid, table, fd)
         return found
+
+    def not_shown(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return those of (thread, descriptor) that are not known to be open; changes nothing."""
+        tables = self._tables
+        return [
+            (tid, fd)
+            for tid, fd in pairs
+            if (table := tables.get(tid)) is None or fd not in table.fds
+        ]
 
     def _join(self, tid: int, table: Table, fd: int) -> Open | None:
         others = {

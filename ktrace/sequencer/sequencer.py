@@ -5,7 +5,7 @@ the number when it begins, a proof counts from its end.  So a proof that overlap
 excuses it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from ktrace.events import END, Event, Kind
 from ktrace.sequencer import connecting, descriptors, ktls, waiting
@@ -61,6 +61,10 @@ class Sequencer:
             setup_is_over = not self.detailed or found.data_calls >= TAIL
             return found if found.settled and setup_is_over else None
         return found if isinstance(found, Other) else None
+
+    def unknown(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return those of (thread, descriptor) of which the trace has not shown what they are."""
+        return self._world.processes.not_shown(pairs)
 
     @property
     def asked(self) -> frozenset[int] | None:

@@ -26,7 +26,7 @@ Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
-Numeric = TypeVar("Numeric", NDArray[np.uint32], NDArray[np.uint64])
+Numeric = TypeVar("Numeric", NDArray[np.uint32], NDArray[np.uint64], NDArray[np.int64])
 
 _ZERO, _BLANK = ord("0"), ord(" ")
 _TAIL = len("123 <0.000021>")  # the last bytes of a call that moved at least 100 bytes
@@ -41,6 +41,7 @@ _INPUT = b"EPOLLIN, "
 _FIRST_EVENT = len("<... epoll_pwait2 resumed>[{events=EPOLLIN, data=") + 16  # it begins before
 _ONE = b"= 1 <"
 _RESUMED = len(b"<... ")
+_DESCRIBED, _FD_BITS = b"<TCP", 32
 _NAME, _MOST_DIGITS = 16, 8  # a longer name, a longer number is none of a data call's
 _EPOCH, _POINT, _MICROS = "1795299745.000211 ", 10, 6
 _REACH = 96  # bytes beside a place that may be asked for
@@ -142,13 +143,21 @@ class Columns:
         if not lines:
             chosen = chosen[begins]
             fds = self._fds(chosen)
-            return Data(fds.tolist(), np.searchsorted(chosen, before).tolist())
+            told = np.searchsorted(chosen, before).tolist()
+            return Data(fds.tolist(), told, None, self._pairs(self._starts[chosen], fds))
         fds = np.full(len(chosen), -1)
         fds[begins] = self._fds(chosen[begins])
         starts = self._starts[chosen]
         columns = (chosen, starts, self._ends[chosen], self._tids(starts), self._times_ns(starts))
         where = DataLines(self.clock, self.call, *(column.tolist() for column in columns))
         return Data(fds.tolist(), np.searchsorted(chosen, before).tolist(), where)
+
+    def _pairs(self, starts: Numbers, fds: Numbers) -> list[tuple[int, int]]:
+        if _DESCRIBED not in self._data:
+            return []
+        pairs = _different(self._tids(starts) << _FD_BITS | fds)
+        told = (pairs >> _FD_BITS, pairs & (1 << _FD_BITS) - 1)
+        return list(zip(*(column.tolist() for column in told), strict=True))
 
     def _fds(self, chosen: Numbers) -> Numbers:
         calls = self._starts[chosen] + self.call
@@ -330,6 +339,8 @@ def _are_digits(some: Bytes) -> Flags:
 def _different(some: Numeric) -> Numeric:
     """Return each number once (numpy's own function loads its masked arrays)."""
     ordered = np.sort(some)
+    if not len(ordered):
+        return ordered
     return ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))]
 
 

@@ -1,7 +1,7 @@
 """From the files of one trace to its events, and what was seen and not understood on the way."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -27,6 +27,7 @@ _SPECIAL = (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
 MAX_KNOWN = 1024  # descriptors remembered: more would keep ended sockets in memory
 _UNFINISHED = b" <unfinished ...>"
 _ZERO_OR_FAILS = frozenset((Kind.ULP, Kind.KEY))
+_CLOSE = Kind.CLOSE
 
 
 class Counted(Protocol):
@@ -49,6 +50,9 @@ class Consumer(Protocol):
 
     @property
     def generation(self) -> int: ...
+
+    def unknown(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of (thread, descriptor) of which the trace has not shown what they are."""
 
     def settled(self, tid: int, fd: int) -> Counted | None: ...
 
@@ -91,6 +95,8 @@ class Reader:
         self._awaited: set[int] = set()  # threads inside a data call that may yet prove something
         self._lone = Lone(first_thread)
         self._settled = self._lone.settled
+        self._describes = False  # the block describes the sockets that its calls are made on
+        self._unknown: dict[int, list[int]] = {}  # what may not be open, by whom it is used
         self._knows_data = False  # the trace is known to show data calls
         self._known: dict[tuple[bytes, bytes], Counted] = {}
         self._generation = -1
@@ -104,6 +110,7 @@ class Reader:
         for data, block in blocks:
             self._note_block(block)
             self._data = data
+            self._describes = bool(block.data.pairs) if block.data else b"<TCP" in data
             for row, part in zip(block.rows, self._needed(block), strict=True):
                 if part is not None:
                     self._position = row.quiet[1]
@@ -130,7 +137,8 @@ class Reader:
                 start, end = row.quiet
                 yield (0, 0) if end > start and (awaited or not self._nobody_asks(row)) else None
             return
-        (fds, ends, _), first = block.data, 0
+        (fds, ends, _, pairs), first = block.data, 0
+        unknown = self._unknown = self._not_known(pairs)
         for last in ends:
             if awaited:
                 yield first, last
@@ -138,9 +146,38 @@ class Reader:
                 yield None
             else:
                 asked = consumer.asked if consumer is not None and self._knows_data else None
-                needed = asked is None or not asked.isdisjoint(fds[first:last])
+                part = fds[first:last]
+                needed = asked is None or not asked.isdisjoint(part)
+                if not (needed or unknown.keys().isdisjoint(part)):
+                    needed = self._shows_unknown(part)
                 yield (first, last) if needed else None
             first = last
+
+    def _not_known(self, pairs: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
+        """Return the descriptors that nobody has seen opened, with the threads that use them.
+
+        A call on one may show a connection that began before the trace.
+        """
+        found: dict[int, list[int]] = {}
+        if self._consumer is None or not pairs:
+            return found
+        settled, named = self._settled, self._tid
+        whose = [
+            (tid if tid in settled else named(tid if tid >= 0 else None), fd) for tid, fd in pairs
+        ]
+        for tid, fd in self._consumer.unknown(whose):
+            found.setdefault(fd, []).append(tid)
+        return found
+
+    def _shows_unknown(self, part: Sequence[int]) -> bool:
+        """Tell whether one of these descriptors was not opened meanwhile either."""
+        consumer, unknown = self._consumer, self._unknown
+        assert consumer is not None
+        for fd in unknown.keys() & part:
+            if consumer.unknown([(tid, fd) for tid in unknown[fd]]):
+                return True
+            del unknown[fd]  # until it is closed
+        return False
 
     def _whole(self, row: Row, read: Read) -> Event:
         """Make the event of a record that the scanner has read at once."""
@@ -170,6 +207,8 @@ class Reader:
             result = None  # a seccomp kill prints the number of the syscall: no success
         else:
             account.successes += 1
+        if kind is _CLOSE and self._describes and read.fd is not None:
+            self._unknown.setdefault(read.fd, []).append(tid)
         now = self._now(row)
         return Event(
             kind,
@@ -261,7 +300,7 @@ class Reader:
         the few sockets that are open to it.
         """
         asked = self._consumer.asked if self._consumer is not None and self._knows_data else None
-        if asked is None:
+        if asked is None or self._describes:  # it may show sockets of which nothing else tells
             return False
         return all(self._data.find(b"(%d" % fd, *row.quiet) < 0 for fd in asked)
 

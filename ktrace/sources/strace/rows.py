@@ -1,5 +1,6 @@
 """What the scanner hands to the reader: the candidates of a block, and an account of its lines."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -38,12 +39,14 @@ class Data(NamedTuple):
 
     `fds` are their descriptors; those before row `i` end at `ends[i]` and begin where those before
     the row above it end.  `lines`, where they were asked for, tells of each where it is, and then
-    their second halves are among them, with the descriptor -1.
+    their second halves are among them, with the descriptor -1.  `pairs`, where the log describes
+    sockets, are the threads and descriptors of all, each once.
     """
 
     fds: list[int]
     ends: list[int]
     lines: "DataLines | None" = None
+    pairs: Sequence[tuple[int, int]] = ()
 
 
 class DataLines(NamedTuple):
