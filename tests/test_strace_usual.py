@@ -1,7 +1,9 @@
 """The scanner for large logs of the usual shape finds what the grammar finds."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktrace import analysis
+from ktrace.analysis import Options
 from ktrace.sources.strace import lines, scan, trace, usual
 from ktrace.sources.strace.rows import RESUMED, Block, Dialect, Row
 from tests.bench import generate
@@ -158,9 +161,20 @@ def test_no_row_of_the_grammar_is_swallowed(
     assert all(row.is_data or row.form == RESUMED or row.name == "epoll_pwait" for row in more)
 
 
-@pytest.mark.parametrize("text", ODD[:4])
+TORN_LINES = [
+    "munm <0.000897>",
+    'close197   1795299745.000311 openat(AT_FDCWD, "x", O_RDONLY) = 3 <0.000449>',
+    "recvm193   1795299745.000311 close(5) = 3 <0.000449>",
+    "epoll_wa193   1795299745.000311 close(5) = 3 <0.000449>",
+    "exit_gro420   1795299745.000311 +++ exited with 0 +++",
+]
+
+
+@pytest.mark.parametrize("text", ODD[:4] + TORN_LINES)
 def test_an_odd_line_leaves_the_block_to_the_grammar(text: str) -> None:
-    whole = "674   1795299745.000211 close(5) = 0 <0.000021>\n"
+    whole = "674   1795299745.000211 munmap(0x7f12, 4096) = 0 <0.000021>\n"
+    whole += "674   1795299745.000211 --- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED} ---\n"
+    whole += "674   1795299745.000211 close(5) = 0 <0.000021>\n"
     odd = f"674   1795299745.000211 {text}\n"
     assert usual.scan_usual(whole.encode(), symbolic=True) is not None
     assert usual.scan_usual((whole + odd + whole).encode(), symbolic=True) is None
@@ -194,3 +208,99 @@ def test_a_torn_second_half_among_the_data_calls_ends_nothing(
     monkeypatch.setattr(trace, "LARGE", 0)
     after = analysis.analyse([str(log)])
     assert after.connections == before.connections and len(after.connections) == 1
+
+
+NOTE = "<TCP:[10.0.0.1:443->10.9.0.{}:40000]>"
+
+
+def of_before(count: int) -> str:
+    """Return the log of a server that was attached to: some of its sockets only move data."""
+    lines = ["100 1795299745.000001 socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 4<TCP:[7]>"]
+    for place in range(count):
+        fd, note = 5 + place % 7, NOTE.format(place % 7)
+        lines.append(f'100 1795299745.0001{place:02} read({fd}{note}, "x"..., 99) = 99')
+        if place % 7 == 6:
+            lines.append(f"100 1795299745.0002{place:02} close(11{note}) = 0")
+    return "".join(f"{line} <0.000021>\n" for line in lines)
+
+
+@pytest.mark.parametrize("large", [0, 4])
+def test_text_counts_connections_of_which_only_data_is_seen(
+    large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "trace"
+    log.write_text(of_before(28))
+    monkeypatch.setattr(trace, "LARGE", large)
+    assert usual.scan_usual(log.read_bytes(), symbolic=True) is not None
+    every = analysis.analyse([str(log)])
+    counts = analysis.analyse([str(log)], Options(keep="none", timelines=False)).summary
+    assert counts == every.summary
+    assert counts.connections == counts.unknown == 10  # six, and one number four times over
+
+
+EDITS: dict[str, Callable[[list[str], int, int, int], None]] = {}
+
+
+def edit(change: Callable[[list[str], int, int, int], None]) -> None:
+    EDITS[change.__name__] = change
+
+
+@edit
+def lose(lines: list[str], at: int, _other: int, _column: int) -> None:
+    del lines[at]
+
+
+@edit
+def move(lines: list[str], at: int, other: int, _column: int) -> None:
+    lines[at], lines[other] = lines[other], lines[at]
+
+
+@edit
+def cut(lines: list[str], at: int, _other: int, column: int) -> None:
+    lines[at] = lines[at][:column]
+
+
+@edit
+def glue(lines: list[str], at: int, other: int, column: int) -> None:
+    lines[at] = lines[at][:column] + lines[other]
+
+
+@edit
+def split(lines: list[str], at: int, _other: int, column: int) -> None:
+    lines[at] = f"{lines[at][:column]}\n{lines[at][column:]}"
+
+
+@edit
+def gap(lines: list[str], at: int, other: int, column: int) -> None:
+    lines[at] = lines[at][:column] + lines[at][column + other % 40 :]
+
+
+DAMAGED = [
+    (FIXTURES / name / "trace").read_text().splitlines()
+    for name in ("haproxy-before-delayed", "mixed-s4", "errno-matrix", "client-wait")
+]
+places = st.integers(0, 1 << 16)
+edits = st.lists(st.tuples(st.sampled_from(sorted(EDITS)), places, places, places), max_size=6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(DAMAGED), edits)
+def test_both_scanners_and_both_ways_to_count_agree_on_damaged_logs(
+    log: list[str], damage: list[tuple[str, int, int, int]]
+) -> None:
+    lines = list(log)
+    for name, at, other, column in damage:
+        at, other = at % len(lines), other % len(lines)
+        EDITS[name](lines, at, other, column % (len(lines[at]) + 1))
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "trace"
+        path.write_text("\n".join(lines) + "\n")
+        found = []
+        for large in (4, 0):
+            patch.setattr(trace, "LARGE", large)
+            every = analysis.analyse([str(path)])
+            counts = analysis.analyse([str(path)], Options(keep="none", timelines=False))
+            assert counts.summary == every.summary
+            assert counts.trace.not_understood == every.trace.not_understood
+            found.append((every.connections, every.findings, every.trace.not_understood))
+    assert found[0] == found[1]

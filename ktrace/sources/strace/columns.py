@@ -47,6 +47,7 @@ _EPOCH, _POINT, _MICROS = "1795299745.000211 ", 10, 6
 _REACH = 96  # bytes beside a place that may be asked for
 _UNDERSCORE = len("epoll")  # in epoll_wait and epoll_pwait
 _WORD, _HALF = 8, 4
+_LONGEST_NAME = len("sched_rr_get_interval_time64(") + 3  # which makes whole words
 _PID = re.compile(rb"\d{1,8} +")
 _POWERS: Numbers = 10 ** np.arange(_POINT - 1, -1, -1, dtype=np.int64)
 
@@ -264,6 +265,7 @@ class Columns:
             calls[second] += _RESUMED
             kinds[second] = self._kinds(calls[second])
         matters: Flags = kinds == CORE
+        self._check_names(calls[first & ~matters])
         data = np.flatnonzero(kinds == DATA)
         self._look(matters, data, self._moved(self._ends[data], first[data]))
         quiet = data[~matters[data]]
@@ -276,6 +278,17 @@ class Columns:
         begun = self._begun(self._ends[waits]) & first[waits]
         self._look(matters, waits, begun | self._only_input(waits))
         return matters
+
+    def _check_names(self, calls: Numbers) -> None:
+        """Check that a name with its `(` stands at each place, or a signal.
+
+        Else a line is torn, and what is lost of it may matter.
+        """
+        heads = self._at(calls, 0, _LONGEST_NAME)
+        places = (heads < _ZERO).argmax(axis=1)  # of the first that is no letter of a name
+        ends = heads[np.arange(len(heads)), places]
+        if not ((ends == ord("(")) | (ends == ord("-"))).all():
+            raise Unusual
 
     def _look(self, matters: Flags, chosen: Numbers, quiet: Flags) -> None:
         """Look at those of the chosen lines that are not known to be quiet."""

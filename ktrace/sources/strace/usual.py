@@ -158,6 +158,8 @@ def _rows(data: bytes, columns: "Columns") -> list[Row]:
         else:
             form, name, rest = _second_half(text)
             if not name:
+                if form == CALL and _OTHER_CALL.match(text) is None:
+                    raise Unusual  # torn, and what is lost may matter
                 continue
         rows.append(
             Row(
