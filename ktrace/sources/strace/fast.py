@@ -52,6 +52,9 @@ Short = Callable[[bytes, Result, int | None], Read | None]
 _NOTE = rb"(?:<([^<>\n]*+(?:(?<=-)>[^<>\n]*+)?)>)?"
 _FD = re.compile(rb"(\d{1,9})" + _NOTE)
 _RESULT = re.compile(rb"(\d{1,9})" + _NOTE + rb"|-1 (E[A-Z0-9]+) \([^()\n]*\)")
+_V4_SOCKET = re.compile(
+    rb"(\d{1,9})<TCP:\[([0-9.]{7,15}:[1-9]\d{0,4})->([0-9.]{7,15}:[1-9]\d{0,4})\]>"
+)
 _DURATION = re.compile(rb"(\d{1,6})\.(\d{6})>")
 _V4 = (
     rb"\{sa_family=AF_INET, sin_port=htons\((\d{1,5})\), sin_addr=inet_addr\(\"([0-9.]{7,15})\"\)\}"
@@ -77,7 +80,19 @@ class _Texts(dict[bytes, Known | None]):
         return known
 
 
+def _v4_socket(text: bytes) -> tuple[int, FdNote] | None:
+    """Read the commonest descriptor of -yy, a connected socket."""
+    match = _V4_SOCKET.fullmatch(text)
+    if match is None:
+        return None
+    number, local, peer = match.groups()
+    return int(number), FdNote("TCP", None, local.decode(), peer.decode())
+
+
 def _descriptor(text: bytes) -> tuple[int, FdNote | None] | None:
+    known = _v4_socket(text)
+    if known is not None:
+        return known
     match = _FD.fullmatch(text)
     if match is None:
         return None
@@ -85,6 +100,9 @@ def _descriptor(text: bytes) -> tuple[int, FdNote | None] | None:
 
 
 def _result(text: bytes) -> Result | None:
+    opened = _v4_socket(text)
+    if opened is not None:
+        return opened[0], None, opened[1]
     match = _RESULT.fullmatch(text)
     if match is None:
         return None
