@@ -1,4 +1,4 @@
-"""The timeline of a connection that a report keeps, in a sixth of the memory of its rows."""
+"""The timeline of a connection that a report keeps, in a fraction of the memory of its rows."""
 
 import functools
 import zlib

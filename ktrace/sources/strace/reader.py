@@ -110,7 +110,7 @@ class Reader:
         for data, block in blocks:
             self._note_block(block)
             self._data = data
-            self._describes = bool(block.data.pairs) if block.data else b"<TCP" in data
+            self._describes = bool(block.data.pairs) if block.data is not None else b"<TCP" in data
             for row, part in zip(block.rows, self._needed(block), strict=True):
                 if part is not None:
                     self._position = row.quiet[1]
