@@ -36,29 +36,29 @@ INLINE int on_exit_setting(EXIT_CONTEXT *ctx)
 
 PAIR(socket, socket, on_enter_socket(ctx))
 PAIR(connect, connect, on_enter_connect(ctx))
-PAIR(accept, accept, on_enter_accept(ctx, KT_ACCEPT, 0))
-PAIR(accept4, accept, on_enter_accept(ctx, KT_ACCEPT4, ARG(ctx, 3)))
+PAIR(accept, accept, on_enter_accept(ctx, NR_ACCEPT))
+PAIR(accept4, accept, on_enter_accept(ctx, NR_ACCEPT4))
 PAIR(listen, listen, on_enter_listen(ctx))
 PAIR(setsockopt, setting, on_enter_setsockopt(ctx))
-PAIR(getsockopt, asking, on_enter_getsockopt(ctx))
-PAIR(getpeername, asking, on_enter_getpeername(ctx))
+PAIR(getsockopt, asking, on_enter_asking(ctx, NR_GETSOCKOPT))
+PAIR(getpeername, asking, on_enter_asking(ctx, NR_GETPEERNAME))
 ALONE(close, on_enter_close(ctx))
 ALONE(close_range, on_enter_close_range(ctx))
 ALONE(shutdown, on_enter_shutdown(ctx))
-PAIR(dup, dup, on_enter_dup(ctx, KT_DUP, -1, 0))
-PAIR(dup2, dup, on_enter_dup(ctx, KT_DUP2, ARG(ctx, 1), 0))
-PAIR(dup3, dup, on_enter_dup(ctx, KT_DUP3, ARG(ctx, 1), ARG(ctx, 2)))
-PAIR(fcntl, dup, on_enter_fcntl(ctx))
+PAIR(dup, dup, on_enter_dup(ctx, NR_DUP))
+PAIR(dup2, dup, on_enter_dup(ctx, NR_DUP2))
+PAIR(dup3, dup, on_enter_dup(ctx, NR_DUP3))
+PAIR(fcntl, dup, on_enter_dup(ctx, NR_FCNTL))
 ALONE(epoll_ctl, on_enter_epoll_ctl(ctx))
-PAIR(epoll_wait, epoll, on_enter_wait(ctx, KT_EPOLL_WAIT))
-PAIR(epoll_pwait, epoll, on_enter_wait(ctx, KT_EPOLL_PWAIT))
-PAIR(epoll_pwait2, epoll, on_enter_wait(ctx, KT_EPOLL_PWAIT2))
-PAIR(poll, poll, on_enter_wait(ctx, KT_POLL))
-PAIR(ppoll, poll, on_enter_wait(ctx, KT_PPOLL))
-PAIR(select, select, on_enter_wait(ctx, KT_SELECT))
-PAIR(pselect6, select, on_enter_wait(ctx, KT_PSELECT6))
-PAIR(recvfrom, asking, on_enter_peek(ctx, ARG(ctx, 3)))
-PAIR(recvmsg, asking, on_enter_peek(ctx, ARG(ctx, 2)))
+PAIR(epoll_wait, epoll, on_enter_wait(ctx, NR_EPOLL_WAIT))
+PAIR(epoll_pwait, epoll, on_enter_wait(ctx, NR_EPOLL_PWAIT))
+PAIR(epoll_pwait2, epoll, on_enter_wait(ctx, NR_EPOLL_PWAIT2))
+PAIR(poll, poll, on_enter_wait(ctx, NR_POLL))
+PAIR(ppoll, poll, on_enter_wait(ctx, NR_PPOLL))
+PAIR(select, select, on_enter_wait(ctx, NR_SELECT))
+PAIR(pselect6, select, on_enter_wait(ctx, NR_PSELECT6))
+PAIR(recvfrom, asking, on_enter_asking(ctx, NR_RECVFROM))
+PAIR(recvmsg, asking, on_enter_asking(ctx, NR_RECVMSG))
 ALONE(io_uring_setup, on_enter_io_uring(ctx))
 ALONE(io_uring_enter, on_enter_io_uring(ctx))
 
@@ -69,14 +69,11 @@ ALONE(io_uring_enter, on_enter_io_uring(ctx))
 INLINE int on_asked(void *ctx, int permits(__u64 answer))
 {
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	__u64 layout[2] = {};
 	__u64 answer = 0;
 
 	if (bpf_get_func_ret(ctx, &answer) || permits(answer) || REG(regs, orig_ax) != NR_SETSOCKOPT)
 		return 0;
-	layout[0] = (__u64)regs;
-	layout[1] = REG(regs, ax);
-	return on_refused_setsockopt((void *)layout);
+	return on_refused_setsockopt((__u64)regs, REG(regs, ax));
 }
 
 #define ASKED(name, function, permitted)            \

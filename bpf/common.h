@@ -31,7 +31,11 @@
 #define TCP_FASTOPEN_ 23
 #define TCP_FASTOPEN_CONNECT_ 30
 #define TCP_ULP_ 31
+#define WORD_TLS ('t' | 'l' << 8 | 's' << 16) /* with its NUL, as these machines order bytes */
 #define O_CLOEXEC_ 02000000
+#define F_DUPFD_ 0
+#define F_SETFD_ 2
+#define F_DUPFD_CLOEXEC_ 1030
 #define CLONE_FILES_ 0x400
 #define CLONE_THREAD_ 0x10000
 
@@ -41,13 +45,11 @@
 #define FOREIGN_SETSOCKOPT 14
 #define NR32_SOCKETCALL 102
 #ifdef KT_X86
-#define NR_SETSOCKOPT 54
 #define NR32_SOCKET 359
 #define NR32_CONNECT 362
 #define NR32_SETSOCKOPT 366
 #endif
 #ifdef KT_ARM64
-#define NR_SETSOCKOPT 208
 #define NR32_CONNECT 283
 #define NR32_SETSOCKOPT 294
 #endif

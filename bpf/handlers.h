@@ -241,16 +241,18 @@ INLINE void exit_connect(struct kt_pending *p, long ret)
 	kt_submit(r);
 }
 
-INLINE int on_enter_accept(ENTER_CONTEXT *ctx, __u8 call, __u32 flags)
+/* Calls that begin alike share what they do, and are told apart by their numbers. */
+INLINE int on_enter_accept(ENTER_CONTEXT *ctx, __u64 number)
 {
 	struct kt_pending p = {};
 
 	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
-	p.arg0 = flags;
 	p.pointer = ARG(ctx, 1);
-	begin(&p, call);
+	if (number == NR_ACCEPT4)
+		p.arg0 = ARG(ctx, 3);
+	begin(&p, number == NR_ACCEPT4 ? KT_ACCEPT4 : KT_ACCEPT);
 	return 0;
 }
 
@@ -323,17 +325,13 @@ INLINE void exit_listen(struct kt_pending *p, long ret)
 
 INLINE int ulp_name(__u64 pointer, __u32 length)
 {
-	char name[4] = {};
+	__u32 name = 0;
 
 	if (length < 3)
 		return NAME_OTHER;
-	if (length == 3) {
-		if (bpf_probe_read_user(name, 3, (void *)pointer))
-			return NAME_UNREADABLE;
-	} else if (bpf_probe_read_user(name, 4, (void *)pointer)) {
+	if (bpf_probe_read_user(&name, length == 3 ? 3 : 4, (void *)pointer))
 		return NAME_UNREADABLE;
-	}
-	return name[0] == 't' && name[1] == 'l' && name[2] == 's' && name[3] == 0;
+	return name == WORD_TLS;
 }
 
 /* Whether the program had been told of ESTABLISHED before an attempt, as far as the probe knows. */
@@ -357,27 +355,23 @@ INLINE int is_early(const struct kt_sock *s, __u16 told)
 	return (s->state && s->state != TCP_ESTABLISHED_) || told == KT_F_TOLD_KNOWN;
 }
 
-INLINE void enter_ulp(ENTER_CONTEXT *ctx, SELF self, struct kt_pending *p, struct kt_sock *s)
+/* An attempt before which the program had not been told, as far as the probe knows. */
+APART int enter_untold_ulp(__u64 registers, struct kt_pending *p, struct kt_sock *s, __u16 flags)
 {
 	struct kt_record *r;
-	__u16 flags = told_before(s);
 	__u32 stack = 0;
 
-	/* A proof that had ended before cannot be undone by what overlaps: one record is enough, at the exit. */
-	if (flags & KT_F_TOLD) {
-		p->flags = AT_ONCE;
-		begin_in(self, p, KT_ULP);
-		return;
-	}
+	if (!p || !s)
+		return 0;
 	p->flags = ulp_name(p->pointer2, p->arg0);
 	if (p->flags == NAME_OTHER)
-		return;
+		return 0;
 	if (is_early(s, flags))
-		flags |= kt_take_stack(ctx, &stack);
-	begin_in(self, p, KT_ULP);
+		flags |= kt_take_stack(registers, &stack);
+	begin(p, KT_ULP);
 	r = start_record(KT_ULP, KT_BEGIN, p->start_ns, 0);
 	if (!r)
-		return;
+		return 0;
 	sign(r);
 	r->flags = flags;
 	kt_complete(s);
@@ -386,6 +380,20 @@ INLINE void enter_ulp(ENTER_CONTEXT *ctx, SELF self, struct kt_pending *p, struc
 	r->arg0 = p->arg0;
 	r->arg1 = stack;
 	kt_submit(r);
+	return 0;
+}
+
+INLINE void enter_ulp(ENTER_CONTEXT *ctx, SELF self, struct kt_pending *p, struct kt_sock *s)
+{
+	__u16 flags = told_before(s);
+
+	if (!(flags & KT_F_TOLD)) {
+		enter_untold_ulp(ctx->args[0], p, s, flags);
+		return;
+	}
+	/* A proof that had ended before cannot be undone by what overlaps: one record is enough, at the exit. */
+	p->flags = AT_ONCE;
+	begin_in(self, p, KT_ULP);
 }
 
 /*
@@ -453,10 +461,48 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 	return 0;
 }
 
-/* The name of an attempt that was not looked at when it began; the call itself has seen it by now. */
+/* Keys, and options that change what a proof is. */
+APART int exit_option(struct kt_pending *p, long ret)
+{
+	struct kt_sockinfo *info;
+	struct kt_sock s = {};
+	struct kt_record *r;
+	__u32 first;
+
+	if (!p)
+		return 0;
+	first = first_bytes(p);
+	kt_walk(p->fd, &s);
+	s.sk = p->sk;
+	if (ret == 0 && p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && first) {
+		kt_note_fastopen(p->fd);
+		info = p->sk ? socks_find(p->sk) : 0;
+		if (info)
+			info->flags |= S_FASTOPEN;
+	}
+	r = start_record(p->call, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
+	if (!r)
+		return 0;
+	sign(r);
+	put(r, &s);
+	r->fd = p->fd;
+	r->result = ret;
+	r->arg0 = (__u32)p->pointer | (p->arg0 << 16);
+	r->arg1 = first;
+	r->state = p->state;
+	kt_submit(r);
+	return 0;
+}
+
+/*
+ * Whether an attempt was made with another name, where that was not seen when it began: the call itself has
+ * read it by now.
+ */
 INLINE int is_other_ulp(struct kt_pending *p, long ret)
 {
-	if (p->flags & AT_CALL)
+	if (p->flags & NAME_UNREADABLE)
+		return ulp_name(p->pointer2, p->arg0) == NAME_OTHER;
+	if (!(p->flags & AT_ONCE) || (p->flags & AT_CALL))
 		return 0;
 	if (ret == 0)
 		return !kt_took_tls(p);
@@ -464,49 +510,28 @@ INLINE int is_other_ulp(struct kt_pending *p, long ret)
 }
 
 /* The addresses were told by connect() or accept(), or at the entry of the attempt. */
-INLINE void exit_setsockopt(TASK task, struct kt_pending *p, long ret)
+INLINE void exit_ulp(TASK task, struct kt_pending *p, long ret)
 {
+	int other = is_other_ulp(p, ret), at_once = p->flags & AT_ONCE;
 	struct kt_sockinfo *info = 0;
-	int ulp = p->call == KT_ULP;
-	struct kt_sock s = {};
 	struct kt_record *r;
 
-	if ((p->flags & AT_ONCE) && is_other_ulp(p, ret))
+	if (other && at_once)
 		return;
-	if (p->sk && ret == 0 && !(p->flags & AT_ONCE)) /* else there is nothing new to note */
+	if (p->sk && ret == 0 && !at_once) /* else there is nothing new to note */
 		info = socks_find(p->sk);
-	p->arg1 = ulp ? 0 : first_bytes(p);
-	if (!ulp)
-		kt_walk(p->fd, &s);
-	s.sk = p->sk;
-	if (ret == 0 && p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
-		kt_note_fastopen(p->fd);
-	if (info) {
-		if (ulp)
-			info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
-		if (p->call == KT_SOCKOPT && p->pointer == TCP_FASTOPEN_CONNECT_ && p->arg1)
-			info->flags |= S_FASTOPEN;
-	}
-	r = start_record_of(kt_id(task), p->call, ulp && !(p->flags & AT_ONCE) ? KT_END : KT_WHOLE,
-			    p->start_ns, bpf_ktime_get_ns());
+	if (info)
+		info->flags = (info->flags | S_TOLD) & ~S_INFLIGHT;
+	r = start_record_of(kt_id(task), KT_ULP, at_once ? KT_WHOLE : KT_END, p->start_ns, bpf_ktime_get_ns());
 	if (!r)
 		return;
-	if (!ulp) {
-		sign(r);
-		put(r, &s);
-	}
 	r->sk = p->sk;
-	if (p->flags & AT_ONCE)
-		r->flags |= KT_F_TOLD_KNOWN | KT_F_TOLD;
 	r->fd = p->fd;
 	r->result = ret;
-	r->arg0 = ulp ? p->arg0 : (__u32)p->pointer | (p->arg0 << 16);
-	r->arg1 = p->arg1;
-	if (p->flags & AT_CALL)
-		r->flags |= KT_F_AT_CALL;
-	if ((p->flags & NAME_UNREADABLE) && ulp_name(p->pointer2, p->arg0) == NAME_OTHER)
-		r->flags |= KT_F_OTHER_ULP;
+	r->arg0 = p->arg0;
 	r->state = p->state;
+	r->flags = (at_once ? KT_F_TOLD_KNOWN | KT_F_TOLD : 0) |
+		   (p->flags & AT_CALL ? KT_F_AT_CALL : 0) | (other ? KT_F_OTHER_ULP : 0);
 	kt_submit(r);
 }
 
@@ -602,41 +627,42 @@ INLINE int on_enter_clone3(ENTER_CONTEXT *ctx)
 	return on_enter_clone(ctx, flags);
 }
 
-INLINE int on_enter_getsockopt(ENTER_CONTEXT *ctx)
+/*
+ * What a call asks a socket, 0 where that tells nothing.  A look at data that leaves it there (MSG_PEEK) is
+ * the one read that no counter of the socket shows.
+ */
+INLINE __u8 asks(ENTER_CONTEXT *ctx, __u64 number)
 {
-	__u32 level = ARG(ctx, 1);
-	__u32 name = ARG(ctx, 2);
-	struct kt_pending p = {};
-	struct kt_sock s = {};
-	int error = level == SOL_SOCKET_ && name == SO_ERROR_;
+	if (number == NR_GETSOCKOPT) {
+		__u32 level = ARG(ctx, 1);
+		__u32 name = ARG(ctx, 2);
 
-	if (!error && !(level == SOL_TCP_ && name == TCP_INFO_))
-		return 0;
-	if (!kt_traced(ctx))
-		return 0;
-	p.fd = ARG(ctx, 0);
-	if (!in_flight(p.fd, &s))
-		return 0;
-	p.pointer = ARG(ctx, 3);
-	p.sk = s.sk;
-	p.state = s.state;
-	begin(&p, error ? KT_SO_ERROR : KT_TCP_INFO);
-	return 0;
+		if (level == SOL_SOCKET_)
+			return name == SO_ERROR_ ? KT_SO_ERROR : 0;
+		return level == SOL_TCP_ && name == TCP_INFO_ ? KT_TCP_INFO : 0;
+	}
+	if (number == NR_GETPEERNAME)
+		return KT_GETPEERNAME;
+	if (number == NR_RECVFROM)
+		return ARG(ctx, 3) & MSG_PEEK_ ? KT_READ : 0;
+	return ARG(ctx, 2) & MSG_PEEK_ ? KT_READ : 0;
 }
 
-INLINE int on_enter_getpeername(ENTER_CONTEXT *ctx)
+INLINE int on_enter_asking(ENTER_CONTEXT *ctx, __u64 number)
 {
 	struct kt_pending p = {};
 	struct kt_sock s = {};
+	__u8 call = asks(ctx, number);
 
-	if (!kt_traced(ctx))
+	if (!call || !kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
 		return 0;
+	p.pointer = ARG(ctx, 3); /* of getsockopt */
 	p.sk = s.sk;
 	p.state = s.state;
-	begin(&p, KT_GETPEERNAME);
+	begin(&p, call);
 	return 0;
 }
 
@@ -677,23 +703,6 @@ INLINE void exit_asking(struct kt_pending *p, long ret)
 	r->arg0 = value;
 	r->state = p->state;
 	kt_submit(r);
-}
-
-/* A look at data that leaves it there is the one read that no counter of the socket shows. */
-INLINE int on_enter_peek(ENTER_CONTEXT *ctx, __u32 flags)
-{
-	struct kt_pending p = {};
-	struct kt_sock s = {};
-
-	if (!(flags & MSG_PEEK_) || !kt_traced(ctx))
-		return 0;
-	p.fd = ARG(ctx, 0);
-	if (!in_flight(p.fd, &s))
-		return 0;
-	p.sk = s.sk;
-	p.state = s.state;
-	begin(&p, KT_READ);
-	return 0;
 }
 
 INLINE int on_enter_close(ENTER_CONTEXT *ctx)
@@ -765,31 +774,32 @@ INLINE int on_enter_shutdown(ENTER_CONTEXT *ctx)
 	return 0;
 }
 
-/* dup2 and dup3 close their target: that matters even when what is copied is no socket. */
-INLINE int on_enter_dup(ENTER_CONTEXT *ctx, __u8 call, __s32 target, __u32 flags)
+INLINE int on_enter_dup(ENTER_CONTEXT *ctx, __u64 number)
 {
-	struct kt_pending p = {};
+	__u8 call = number == NR_DUP ? KT_DUP : number == NR_DUP2 ? KT_DUP2 : KT_DUP3;
+	struct kt_pending p = {.arg0 = -1};
 	struct kt_sock s = {};
 
+	if (number == NR_FCNTL) {
+		__u32 command = ARG(ctx, 1);
+
+		if (command != F_DUPFD_ && command != F_DUPFD_CLOEXEC_ && command != F_SETFD_)
+			return 0;
+		call = command == F_SETFD_ ? KT_SETFD : KT_DUPFD;
+		if (command == F_DUPFD_CLOEXEC_ || (command == F_SETFD_ && ARG(ctx, 2) & 1))
+			p.arg1 = O_CLOEXEC_;
+	} else if (number != NR_DUP) {
+		p.arg0 = ARG(ctx, 1);
+		if (number == NR_DUP3)
+			p.arg1 = ARG(ctx, 2);
+	}
 	if (!kt_traced(ctx))
 		return 0;
 	p.fd = ARG(ctx, 0);
-	if (!kt_walk(p.fd, &s) && (target < 0 || !kt_walk(target, &s)))
+	/* dup2 and dup3 close their target: that matters even when what is copied is no socket. */
+	if (!kt_walk(p.fd, &s) && !kt_walk(p.arg0, &s))
 		return 0;
-	p.arg0 = target;
-	p.arg1 = flags;
 	begin(&p, call);
-	return 0;
-}
-
-INLINE int on_enter_fcntl(ENTER_CONTEXT *ctx)
-{
-	__u32 command = ARG(ctx, 1);
-
-	if (command == 0 || command == 1030)
-		return on_enter_dup(ctx, KT_DUPFD, -1, command == 1030 ? O_CLOEXEC_ : 0);
-	if (command == 2)
-		return on_enter_dup(ctx, KT_SETFD, -1, (ARG(ctx, 2) & 1) ? O_CLOEXEC_ : 0);
 	return 0;
 }
 
@@ -838,17 +848,28 @@ INLINE int on_enter_epoll_ctl(ENTER_CONTEXT *ctx)
 	return 0;
 }
 
-INLINE int on_enter_wait(ENTER_CONTEXT *ctx, __u8 call)
+INLINE __u8 waits_by(__u64 number)
+{
+	return number == NR_EPOLL_WAIT	 ? KT_EPOLL_WAIT :
+	       number == NR_EPOLL_PWAIT	 ? KT_EPOLL_PWAIT :
+	       number == NR_EPOLL_PWAIT2 ? KT_EPOLL_PWAIT2 :
+	       number == NR_POLL	 ? KT_POLL :
+	       number == NR_PPOLL	 ? KT_PPOLL :
+	       number == NR_SELECT	 ? KT_SELECT :
+					   KT_PSELECT6;
+}
+
+INLINE int on_enter_wait(ENTER_CONTEXT *ctx, __u64 number)
 {
 	struct kt_pending p = {};
 
 	if (!kt_traced(ctx))
 		return 0;
-	if (call == KT_POLL || call == KT_PPOLL) {
+	if (number == NR_POLL || number == NR_PPOLL) {
 		p.fd = -1;
 		p.pointer = ARG(ctx, 0);
 		p.arg0 = ARG(ctx, 1);
-	} else if (call == KT_SELECT || call == KT_PSELECT6) {
+	} else if (number == NR_SELECT || number == NR_PSELECT6) {
 		p.fd = -1;
 		p.arg0 = ARG(ctx, 0);
 		p.pointer = ARG(ctx, 1);
@@ -857,7 +878,7 @@ INLINE int on_enter_wait(ENTER_CONTEXT *ctx, __u8 call)
 		p.fd = ARG(ctx, 0);
 		p.pointer = ARG(ctx, 1);
 	}
-	begin(&p, call);
+	begin(&p, waits_by(number));
 	return 0;
 }
 
@@ -908,6 +929,24 @@ INLINE void more_than_seen(struct kt_pending *p)
 }
 
 /*
+ * REPEAT(count, bound, turn, context) takes turn(i, context) `count` times, `bound` times at most; a TURN
+ * gets an `i` below that.
+ */
+#ifndef REPEAT
+#define TURN INLINE
+#define REPEAT(count, bound, turn, context)          \
+	do {                                         \
+		__u32 i_;                            \
+                                                     \
+		for (i_ = 0; i_ < (bound); i_++) {   \
+			if (i_ >= (count))           \
+				break;               \
+			turn(i_, context);           \
+		}                                    \
+	} while (0)
+#endif
+
+/*
  * One returned descriptor.  A subprogram of its own where the loader can have one: the verifier then
  * looks at it once, and not at every turn of the loops below.
  */
@@ -948,38 +987,71 @@ SUBPROGRAM int select_one(__u32 fd, __u32 readable)
 	return p ? reported(p, fd, kt_sock_of(fd), EPOLLOUT_ | readable) : 0;
 }
 
+struct kt_word {
+	__u64 writable;
+	__u64 readable;
+	__u32 first;
+};
+
+TURN int select_bit(__u32 i, struct kt_word *word)
+{
+	if (word->writable >> (i & 63) & 1)
+		select_one(word->first + i, word->readable >> (i & 63) & 1);
+	return 0;
+}
+
+/* Where the program keeps what a wait call returned: one array, or the sets to read and to write. */
+struct kt_arrays {
+	__u64 first;
+	__u64 second;
+};
+
+TURN int epoll_turn(__u32 i, struct kt_arrays *at)
+{
+	epoll_one(at->first + i * sizeof(struct kt_epoll_event));
+	return 0;
+}
+
+TURN int poll_turn(__u32 i, struct kt_arrays *at)
+{
+	poll_one(at->first + i * sizeof(struct kt_pollfd));
+	return 0;
+}
+
 SUBPROGRAM int select_word(__u32 first, __u64 writable, __u64 readable)
 {
-	int i;
+	struct kt_word word = {writable, readable, first};
 
-	for (i = 0; i < 64; i++)
-		if (writable >> i & 1)
-			select_one(first + i, readable >> i & 1);
+	REPEAT(64, 64, select_bit, &word);
+	return 0;
+}
+
+TURN int select_turn(__u32 i, struct kt_arrays *at)
+{
+	__u64 writable = 0, readable = 0;
+
+	bpf_probe_read_user(&writable, 8, (void *)(at->second + i * 8));
+	if (at->first)
+		bpf_probe_read_user(&readable, 8, (void *)(at->first + i * 8));
+	if (writable)
+		select_word(i * 64, writable, readable);
 	return 0;
 }
 
 INLINE void exit_epoll(struct kt_pending *p)
 {
-	__u32 i;
+	struct kt_arrays at = {p->pointer, 0};
 
-	for (i = 0; i < KT_MAX_WAIT; i++) {
-		if (i >= p->arg1)
-			return;
-		epoll_one(p->pointer + i * sizeof(struct kt_epoll_event));
-	}
+	REPEAT(p->arg1, KT_MAX_WAIT, epoll_turn, &at);
 	if (p->arg1 > KT_MAX_WAIT)
 		more_than_seen(p);
 }
 
 INLINE void exit_poll(struct kt_pending *p)
 {
-	__u32 i;
+	struct kt_arrays at = {p->pointer, 0};
 
-	for (i = 0; i < KT_MAX_WAIT; i++) {
-		if (i >= p->arg0)
-			return;
-		poll_one(p->pointer + i * sizeof(struct kt_pollfd));
-	}
+	REPEAT(p->arg0, KT_MAX_WAIT, poll_turn, &at);
 	if (p->arg0 > KT_MAX_WAIT)
 		more_than_seen(p);
 }
@@ -987,21 +1059,11 @@ INLINE void exit_poll(struct kt_pending *p)
 /* A failed connect() is writable too; select() cannot say which. */
 INLINE void exit_select(struct kt_pending *p)
 {
-	__u32 i;
+	struct kt_arrays at = {p->pointer, p->pointer2};
 
 	if (!p->pointer2)
 		return;
-	for (i = 0; i < KT_MAX_SELECT / 64; i++) {
-		__u64 writable = 0, readable = 0;
-
-		if (i * 64 >= p->arg0)
-			return;
-		bpf_probe_read_user(&writable, 8, (void *)(p->pointer2 + i * 8));
-		if (p->pointer)
-			bpf_probe_read_user(&readable, 8, (void *)(p->pointer + i * 8));
-		if (writable)
-			select_word(i * 64, writable, readable);
-	}
+	REPEAT((p->arg0 + 63) / 64, KT_MAX_SELECT / 64, select_turn, &at);
 	if (p->arg0 > KT_MAX_SELECT)
 		more_than_seen(p);
 }
@@ -1064,11 +1126,12 @@ KT_EXIT(dup, COPYING, exit_dup(&p, ret))
  * before its tracepoint of the entry, and when the filter refuses, there is only the exit.  A positive result
  * is the number of the call, which stands there when the filter answers with a signal: nothing came back.
  */
-INLINE int on_refused_setsockopt(EXIT_CONTEXT *ctx)
+APART int on_refused_setsockopt(__u64 registers, long ret)
 {
+	__u64 layout[2] = {registers, ret};
+	EXIT_CONTEXT *ctx = (EXIT_CONTEXT *)layout;
 	struct kt_pending p = {};
 	struct kt_sock s = {};
-	long ret = RET(ctx);
 	__u64 args[5];
 	struct kt_record *r;
 	__u32 stack = 0;
@@ -1090,7 +1153,7 @@ INLINE int on_refused_setsockopt(EXIT_CONTEXT *ctx)
 			return 0;
 		flags = told_before(&s);
 		if (is_early(&s, flags))
-			flags |= kt_take_stack(ctx, &stack);
+			flags |= kt_take_stack(registers, &stack);
 	}
 	r = start_record(p.call, ret > 0 ? KT_BEGIN : KT_WHOLE, p.start_ns, ret > 0 ? 0 : p.start_ns);
 	if (!r)
@@ -1114,12 +1177,13 @@ INLINE int on_exit_setsockopt(EXIT_CONTEXT *ctx)
 	struct kt_pending p;
 
 	if (!found)
-		return kt_filtered() ? on_refused_setsockopt(ctx) : 0;
+		return kt_filtered() ? on_refused_setsockopt(ctx->args[0], RET(ctx)) : 0;
 	p = *found;
 	pending_done(found);
-	if (!((BIT(KT_ULP) | BIT(KT_KEY) | BIT(KT_SOCKOPT)) >> p.call & 1))
-		return 0;
-	exit_setsockopt(task, &p, RET(ctx));
+	if (p.call == KT_ULP)
+		exit_ulp(task, &p, RET(ctx));
+	else if (p.call == KT_KEY || p.call == KT_SOCKOPT)
+		exit_option(&p, RET(ctx));
 	return 0;
 }
 

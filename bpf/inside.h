@@ -11,10 +11,10 @@
 /* The kernel has copied the name by now; MPTCP sets one of its own. */
 INLINE int names_tls(__u64 name)
 {
-	char text[4] = {};
+	__u32 text = 0;
 
-	bpf_probe_read_kernel(text, sizeof(text), (void *)name);
-	return text[0] == 't' && text[1] == 'l' && text[2] == 's' && text[3] == 0;
+	bpf_probe_read_kernel(&text, sizeof(text), (void *)name);
+	return text == WORD_TLS;
 }
 
 INLINE struct kt_record *ring_record(struct kt_pending *p, __u8 phase, __u64 end)

@@ -10,8 +10,10 @@
  */
 #include "ktrace.h"
 #include "common.h"
+#include "numbers.h"
 
 #define SUBPROGRAM INLINE
+#define APART INLINE
 #define MAX_PARENTS 3
 
 #define ENTER_CONTEXT struct bpf_raw_tracepoint_args
@@ -512,8 +514,10 @@ INLINE int kt_moved_data(const struct kt_sock *s, const struct kt_sockinfo *info
 }
 
 /* Copy registers and the top of the user stack; the unwinding is done after the fact. */
-INLINE __u16 kt_take_stack(ENTER_CONTEXT *ctx, __u32 *slot)
+INLINE __u16 kt_take_stack(__u64 registers, __u32 *slot)
 {
+	__u64 layout[1] = {registers};
+	ENTER_CONTEXT *ctx = (ENTER_CONTEXT *)layout;
 	struct kt_counters *c = counts();
 	struct kt_stack *copy;
 	int at;
@@ -664,27 +668,16 @@ int kretprobe_ulp(struct kt_registers *ctx)
 
 ENTER(socket, on_enter_socket(ctx))
 ENTER(connect, on_enter_connect(ctx))
-ENTER(accept, on_enter_accept(ctx, KT_ACCEPT, 0))
-ENTER(accept4, on_enter_accept(ctx, KT_ACCEPT4, ARG(ctx, 3)))
+ENTER(accept, on_enter_accept(ctx, ctx->args[1]))
 ENTER(listen, on_enter_listen(ctx))
 ENTER(setsockopt, on_enter_setsockopt(ctx))
-ENTER(getsockopt, on_enter_getsockopt(ctx))
-ENTER(getpeername, on_enter_getpeername(ctx))
+ENTER(asking, on_enter_asking(ctx, ctx->args[1]))
 ENTER(close, on_enter_close(ctx))
 ENTER(close_range, on_enter_close_range(ctx))
 ENTER(shutdown, on_enter_shutdown(ctx))
-ENTER(dup, on_enter_dup(ctx, KT_DUP, -1, 0))
-ENTER(dup2, on_enter_dup(ctx, KT_DUP2, ARG(ctx, 1), 0))
-ENTER(dup3, on_enter_dup(ctx, KT_DUP3, ARG(ctx, 1), ARG(ctx, 2)))
-ENTER(fcntl, on_enter_fcntl(ctx))
+ENTER(dup, on_enter_dup(ctx, ctx->args[1]))
 ENTER(epoll_ctl, on_enter_epoll_ctl(ctx))
-ENTER(epoll_wait, on_enter_wait(ctx, KT_EPOLL_WAIT))
-ENTER(epoll_pwait, on_enter_wait(ctx, KT_EPOLL_PWAIT))
-ENTER(epoll_pwait2, on_enter_wait(ctx, KT_EPOLL_PWAIT2))
-ENTER(poll, on_enter_wait(ctx, KT_POLL))
-ENTER(ppoll, on_enter_wait(ctx, KT_PPOLL))
-ENTER(select, on_enter_wait(ctx, KT_SELECT))
-ENTER(pselect6, on_enter_wait(ctx, KT_PSELECT6))
+ENTER(wait, on_enter_wait(ctx, ctx->args[1]))
 ENTER(io_uring, on_enter_io_uring(ctx))
 ENTER(foreign, on_foreign(ctx, ctx->args[1]))
 ENTER(read, on_enter_data(ctx, KT_READ))

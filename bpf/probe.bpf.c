@@ -11,10 +11,20 @@
 #include "ktrace.h"
 #include "kernel_types.h"
 #include "common.h"
+#include "numbers.h"
 
 #include "reach.h"
 
 #define SUBPROGRAM __attribute__((noinline))
+#ifdef KT_CAST
+/* The verifier looks at one turn, not at each, and once at what is called from many places. */
+#define APART SUBPROGRAM
+#define TURN static
+#define REPEAT(count, bound, turn, context) \
+	bpf_loop((count) < (bound) ? (count) : (bound), turn, context, 0)
+#else
+#define APART INLINE
+#endif
 
 #define MAP(name, kind, entries, keytype, valuetype)  \
 	struct {                                      \
@@ -362,9 +372,14 @@ INLINE int walk_in(struct task_struct *task, __s32 fd, struct kt_sock *s, int ad
 	return 1;
 }
 
+APART int walk(__s32 fd, struct kt_sock *s)
+{
+	return s ? walk_in(bpf_get_current_task_btf(), fd, s, 1) : 0;
+}
+
 INLINE int kt_walk(__s32 fd, struct kt_sock *s)
 {
-	return walk_in(bpf_get_current_task_btf(), fd, s, 1);
+	return walk(fd, s);
 }
 
 INLINE int kt_find(TASK task, __s32 fd, struct kt_sock *s)
@@ -382,20 +397,18 @@ INLINE int kt_took_tls(struct kt_pending *p)
 {
 	__u64 sk = p->sk;
 	struct tcp_ulp_ops *ops = GET(struct inet_connection_sock, sk, icsk_ulp_ops);
-	char name[4] = {};
+	__u32 name = 0;
 
 	if (!ops)
 		return 1;
 #ifdef KT_CAST
 	ops = AS(struct tcp_ulp_ops, ops);
-	name[0] = ops->name[0];
-	name[1] = ops->name[1];
-	name[2] = ops->name[2];
-	name[3] = ops->name[3];
+	name = (__u32)ops->name[0] | (__u32)ops->name[1] << 8 | (__u32)ops->name[2] << 16 |
+	       (__u32)ops->name[3] << 24;
 #else
-	bpf_probe_read_kernel(name, sizeof(name), (void *)ops + bpf_core_field_offset(struct tcp_ulp_ops, name));
+	bpf_probe_read_kernel(&name, sizeof(name), (void *)ops + bpf_core_field_offset(struct tcp_ulp_ops, name));
 #endif
-	return name[0] == 't' && name[1] == 'l' && name[2] == 's' && !name[3];
+	return name == WORD_TLS;
 }
 
 INLINE __u8 kt_state_of(__u64 sk)
@@ -523,13 +536,13 @@ INLINE int kt_moved_data(const struct kt_sock *s, const struct kt_sockinfo *info
 }
 
 /* Copy registers and the top of the user stack; the unwinding is done after the fact. */
-INLINE __u16 kt_take_stack(ENTER_CONTEXT *ctx, __u32 *slot)
+APART int take_stack(__u64 registers, __u32 *slot)
 {
 	struct kt_counters *c = counts();
 	struct kt_stack *copy;
-	struct pt_regs *regs = REGS(ctx);
+	struct pt_regs *regs = (struct pt_regs *)registers;
 
-	if (!c || c->stacks >= KT_STACKS)
+	if (!slot || !c || c->stacks >= KT_STACKS)
 		return 0;
 	*slot = __sync_fetch_and_add(&c->stacks, 1);
 	copy = bpf_map_lookup_elem(&stacks, slot);
@@ -546,6 +559,11 @@ INLINE __u16 kt_take_stack(ENTER_CONTEXT *ctx, __u32 *slot)
 			copy->size = 0;
 	}
 	return KT_F_STACK;
+}
+
+INLINE __u16 kt_take_stack(__u64 registers, __u32 *slot)
+{
+	return take_stack(registers, slot);
 }
 
 #include "handlers.h"
@@ -619,28 +637,15 @@ int any_exit(struct bpf_raw_tracepoint_args *ctx)
 
 ENTER(socket, on_enter_socket(ctx))
 ENTER(connect, on_enter_connect(ctx))
-ENTER(accept, on_enter_accept(ctx, KT_ACCEPT, 0))
-ENTER(accept4, on_enter_accept(ctx, KT_ACCEPT4, ARG(ctx, 3)))
+ENTER(accept, on_enter_accept(ctx, ctx->args[1]))
 ENTER(listen, on_enter_listen(ctx))
-ENTER(getsockopt, on_enter_getsockopt(ctx))
-ENTER(getpeername, on_enter_getpeername(ctx))
+ENTER(asking, on_enter_asking(ctx, ctx->args[1]))
 ENTER(close, on_enter_close(ctx))
 ENTER(close_range, on_enter_close_range(ctx))
 ENTER(shutdown, on_enter_shutdown(ctx))
-ENTER(dup, on_enter_dup(ctx, KT_DUP, -1, 0))
-ENTER(dup2, on_enter_dup(ctx, KT_DUP2, ARG(ctx, 1), 0))
-ENTER(dup3, on_enter_dup(ctx, KT_DUP3, ARG(ctx, 1), ARG(ctx, 2)))
-ENTER(fcntl, on_enter_fcntl(ctx))
+ENTER(dup, on_enter_dup(ctx, ctx->args[1]))
 ENTER(epoll_ctl, on_enter_epoll_ctl(ctx))
-ENTER(epoll_wait, on_enter_wait(ctx, KT_EPOLL_WAIT))
-ENTER(epoll_pwait, on_enter_wait(ctx, KT_EPOLL_PWAIT))
-ENTER(epoll_pwait2, on_enter_wait(ctx, KT_EPOLL_PWAIT2))
-ENTER(poll, on_enter_wait(ctx, KT_POLL))
-ENTER(ppoll, on_enter_wait(ctx, KT_PPOLL))
-ENTER(select, on_enter_wait(ctx, KT_SELECT))
-ENTER(pselect6, on_enter_wait(ctx, KT_PSELECT6))
-ENTER(recvfrom, on_enter_peek(ctx, ARG(ctx, 3)))
-ENTER(recvmsg, on_enter_peek(ctx, ARG(ctx, 2)))
+ENTER(wait, on_enter_wait(ctx, ctx->args[1]))
 ENTER(io_uring, on_enter_io_uring(ctx))
 ENTER(foreign, on_foreign(ctx, ctx->args[1]))
 

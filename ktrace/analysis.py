@@ -16,9 +16,6 @@ from ktrace.rules import FindingFolder
 from ktrace.sequencer import Sequencer
 from ktrace.sequencer.judge import judge, plain, with_timeline
 from ktrace.sequencer.tracked import Tracked
-from ktrace.sources.capture import is_capture
-from ktrace.sources.recorded import open_capture
-from ktrace.sources.strace import StraceTrace, open_traces
 from ktrace.tally import Tally
 from ktrace.timelines import Judged, TraceFacts
 
@@ -132,6 +129,11 @@ def analyse(paths: Sequence[str], options: Options | None = None) -> Report:
 
     Raises KtraceError when a file cannot be read or is no trace.
     """
+    # A live capture starts without all this.
+    from ktrace.sources.capture import is_capture
+    from ktrace.sources.recorded import open_capture
+    from ktrace.sources.strace import StraceTrace, open_traces
+
     analysis = Analysis(options or Options())
     if any(is_capture(path) for path in paths):
         capture = open_capture(paths)

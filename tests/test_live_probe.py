@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ktrace.resources import bpf_dir
-from ktrace.sources.live import attach, kernel, layout, libbpf
+from ktrace.sources.live import attach, bcc, kernel, layout, libbpf
 from ktrace.sources.live.ring import STRIDE
 
 BPF = bpf_dir()
@@ -94,6 +94,35 @@ def test_every_traced_call_has_a_number_where_the_architecture_has_the_call() ->
         missing = {call.name for call in attach.SYSCALLS} - set(numbers)
         assert missing == lacking[machine]
         assert max(numbers.values()) < constants("KT_")["KT_SYSCALLS"]
+
+
+def test_the_probe_numbers_its_calls_as_user_space_does() -> None:
+    text = (BPF / "numbers.h").read_text()
+    for machine, macro in (("x86_64", "KT_X86"), ("aarch64", "KT_ARM64")):
+        part = text.partition(f"#ifdef {macro}\n")[2].partition("#endif")[0]
+        told = dict(re.findall(r"^#define NR_(\w+) (\w+)$", part, re.MULTILINE))
+        assert len(told) > 10
+        for name, number in told.items():
+            known = kernel.SYSCALLS[machine].get(name.lower(), "NO_CALL")
+            assert number == str(known), (machine, name)
+
+
+@pytest.mark.parametrize(
+    ("source", "syscalls"),
+    [
+        ("probe.bpf.c", libbpf.LibbpfObject.syscalls),
+        ("probe.bcc.c", bcc.BccObject.syscalls),
+    ],
+)
+def test_every_traced_call_has_its_programs(
+    source: str, syscalls: tuple[attach.Syscall, ...]
+) -> None:
+    text = (BPF / source).read_text()
+    enters = set(re.findall(r"^ENTER\((\w+),", text, re.MULTILINE))
+    exits = set(re.findall(r"^LEAVE\((\w+)\)", text, re.MULTILINE))
+    exits |= set(re.findall(r"^int exit_of_(\w+)\(", text, re.MULTILINE))
+    assert {call.entry or call.name for call in syscalls} | {"foreign"} == enters
+    assert {call.exit_program for call in syscalls if call.exit_program} == exits
 
 
 def test_a_program_of_its_own_hangs_on_every_traced_call() -> None:

@@ -7,10 +7,13 @@ status.  A command raises `KtraceError` where it cannot go on; only `main` print
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 COMPLETION_VARIABLE = "_KTRACE_COMPLETE"
+DEFAULT_RING_BYTES = 8 << 20
+OTHERWISE = "-h$|--help|--ring-size|(--backend=)?bcc$"  # wants another probe, or none
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -53,7 +56,18 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def load_ahead(args: list[str]) -> None:
+    """Let the probe load while the rest is imported, where `live` will want it."""
+    own = args[: args.index("--")] if "--" in args else args
+    if own[:1] != ["live"] or os.geteuid() != 0 or any(re.match(OTHERWISE, word) for word in own):
+        return
+    from ktrace.sources.live import ahead
+
+    ahead.begin(DEFAULT_RING_BYTES)
+
+
 def _run(args: list[str]) -> int:
+    load_ahead(args)
     import click
 
     from ktrace.cli.commands import group

@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, cast
 import click
 
 import ktrace
-from ktrace.analysis import Analysis, Options
-from ktrace.cli.livetable import LiveTable, print_line
+from ktrace.cli import DEFAULT_RING_BYTES
 from ktrace.cli.output import Output, output_options
-from ktrace.metrics import Metrics
 from ktrace.sources.capture import FORMAT_VERSION, Header, Writer
 from ktrace.sources.live import backends, cgroup, privileges
 from ktrace.sources.live.session import Session, Wanted
-from ktrace.sources.recorded import RecordedTrace
-from ktrace.timelines import Judged
-from ktrace.wording import plural
 
+# What analyses is imported when the probe is in place: events wait for it in the ring.
 if TYPE_CHECKING:
+    from ktrace.cli.livetable import LiveTable
     from ktrace.findings import Report
-
-DEFAULT_RING_MB = 8
+    from ktrace.metrics import Metrics
+    from ktrace.sources.recorded import RecordedTrace
+    from ktrace.timelines import Judged
 
 
 def _address(
@@ -61,7 +59,7 @@ def _address(
 @click.option(
     "--ring-size",
     type=click.FloatRange(0.0039, 1024),
-    default=DEFAULT_RING_MB,
+    default=DEFAULT_RING_BYTES >> 20,
     show_default=True,
     metavar="MB",
     help="Room for events on their way; rounded up to a power of two.",
@@ -137,7 +135,10 @@ class Run:
         duration: float | None,
     ) -> int:
         """Capture, report, and return the exit status."""
-        self._metrics = None if metrics is None else Metrics(*metrics)
+        if metrics is not None:
+            from ktrace.metrics import Metrics
+
+            self._metrics = Metrics(*metrics)
         loaded, passed_over = backends.load(self._backend, self._ring)
         session = Session(loaded, self._wanted, self._ring)
         header = Header(
@@ -164,40 +165,38 @@ class Run:
         return session.status()
 
     def _analyse(self, session: Session, header: Header, writer: Writer | None) -> "Report":
+        from ktrace.analysis import Analysis, Options
+        from ktrace.sources.recorded import RecordedTrace
+
         trace = RecordedTrace(session, header)
         trace.writer = writer
         analysis = Analysis(Options(keep=self._output.keep, on_connection=self._connection))
         if sys.stderr.isatty() and not self._output.streams:
+            from ktrace.cli.livetable import LiveTable
+
             self._table = LiveTable(sys.stderr)
         session.on_turn = lambda: self._turn(trace)
         analysis.run(trace.events(), trace, trace.consumed_by)
         if self._table is not None:
             self._table.close()
         losses = session.losses
-        if losses.skipped or losses.untracked:
-            trace.warnings.append(
-                f"of the lost events, {losses.skipped} are runs of the probe that the kernel"
-                f" skipped, and {losses.untracked} calls that it could not follow"
-            )
-        if losses.foreign:
-            trace.warnings.append(
-                f"{plural(losses.foreign, 'call')} of 32-bit programs concerned connections and"
-                " were not followed; they count as lost events"
-            )
+        trace.warnings.extend(losses.warnings())
         if writer is not None:
             writer.close(tuple(trace.warnings))
         return analysis.report(trace.facts())
 
-    def _connection(self, judged: Judged) -> None:
+    def _connection(self, judged: "Judged") -> None:
         self._output.on_connection(judged)
         if self._metrics is not None:
             self._metrics.connection(judged.connection)
         if self._table is not None:
             self._table.connection(judged.connection)
         elif self._output.form == "text" and not self._output.wanted:
+            from ktrace.cli.livetable import print_line
+
             print_line(judged.connection)
 
-    def _turn(self, trace: RecordedTrace) -> None:
+    def _turn(self, trace: "RecordedTrace") -> None:
         if trace.writer is not None:
             trace.writer.tick()
         if self._metrics is not None:

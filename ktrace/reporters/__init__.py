@@ -8,7 +8,6 @@ and has `render(report) -> str | bytes`; one whose output can be large has
 import contextlib
 import importlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from typing import IO, Any
@@ -96,7 +95,7 @@ def write_atomically(path: str | os.PathLike[str], mode: str = "w") -> Iterator[
 
 @contextlib.contextmanager
 def _draft(target: places.Place, mode: str, old: os.stat_result | None) -> Iterator[IO[Any]]:
-    draft = f".{target.name[:60]}.{secrets.token_hex(8)}.tmp"
+    draft = f".{target.name[:60]}.{os.urandom(8).hex()}.tmp"
     fd = target.create(draft)
     try:
         with _open(fd, mode) as file:

@@ -7,7 +7,6 @@ worked: a tracer that did not start has no cost.
 import argparse
 import contextlib
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -179,27 +178,42 @@ def calls(load: Path, runs: int) -> None:
     print(f"  {'strace as record runs it':<36}{'':16}{slow:7.0f}", flush=True)
 
 
-def starts() -> None:
-    """Seconds from the start of the interpreter to a capturing probe, and peak memory."""
-    print("\nstart                     load and attach   in all   memory")
+def starts(runs: int) -> None:
+    """Milliseconds until the probe is attached, with and without those of the interpreter."""
+    print("\nstart                        to capturing   without the interpreter   peak memory")
+    words = [sys.executable, "-c", "pass"]
+    bare = statistics.median(_lasts(lambda: subprocess.run(words, check=True)) for _ in range(runs))
+    print(f"  a bare interpreter     {bare * 1e3:10.0f} ms")
     for backend in backends.LOADERS:
-        line = [sys.executable, "-m", "tests.live.bench", "--start", backend]
-        done = subprocess.run(line, capture_output=True, text=True, check=True)
-        print(f"  {backend:<22} {done.stdout.strip()}", flush=True)
+        found = [start(backend) for _ in range(runs)]
+        took, peak = (statistics.median(column) for column in zip(*found, strict=True))
+        print(
+            f"  {backend:<22} {took * 1e3:10.0f} ms {(took - bare) * 1e3:16.0f} ms"
+            f" {peak / 1024:17.0f} MB",
+            flush=True,
+        )
 
 
-def start(backend: str) -> None:
-    """Measure one start, in a process of its own."""
+def start(backend: str) -> tuple[float, int]:
+    """Return the seconds that one start takes, and the KiB it has used by then."""
+    words = [*KTRACE, "live", "--backend", backend, "--pid", str(os.getpid())]
     began = time.monotonic()
-    loaded = _loaded(backend, 8)
-    session = Session(loaded, Wanted(comm="nobody"), 8 << 20)
-    took = time.monotonic() - began
-    with open("/proc/self/stat") as file:
-        ticks = int(file.read().rpartition(")")[2].split()[19])
-    in_all = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    session.close()
-    print(f"{took:13.3f} s {in_all:8.2f} s {memory:5.0f} MB")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=pipe, text=True) as run:
+        assert run.stderr is not None
+        line = run.stderr.readline()
+        took = time.monotonic() - began
+        if not line.startswith("ktrace: capturing"):
+            raise SystemExit("ktrace live did not start")
+        status = Path(f"/proc/{run.pid}/status").read_text()
+        run.terminate()
+    return took, int(status.partition("VmHWM:")[2].split()[0])
+
+
+def _lasts(action: Callable[[], object]) -> float:
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
 
 
 def drained(load: Path) -> None:
@@ -255,16 +269,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", choices=["starts", "drained", "calls", "slowdown"])
-    parser.add_argument("--start", choices=list(backends.LOADERS), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.start:
-        start(options.start)
-        return
     kernel.architecture()
     with tempfile.TemporaryDirectory() as folder:
         load = build(Path(folder))
         parts: dict[str, Callable[[], None]] = {
-            "starts": starts,
+            "starts": lambda: starts(options.runs),
             "drained": lambda: drained(load),
             "calls": lambda: calls(load, options.runs),
             "slowdown": lambda: slowdown(load, options.runs),

@@ -32,6 +32,7 @@ MANY = (
 )
 
 
+SKIPPED = 3  # runs of bcc's programs that may be lost in one run of all scripts
 # bcc cannot look into the kernel's structures: what it says of these is less, and it says so.
 NOT_BCC = ("passed-to-self", "pidfd-getfd", "passed-to-child")
 
@@ -72,13 +73,18 @@ def _by_calls(c: Connection) -> str:
 
 
 def _compare(run: runner.Run, report: Report) -> str:
+    told = [f"account {w}\nktrace  {g}" for w, g in _different(run, report)]
+    return "\n".join((*told, f"lost events: {report.trace.lost_events}"))
+
+
+def _different(run: runner.Run, report: Report) -> list[tuple[str, str]]:
+    """Pair what the account says with what ktrace found, where the two are not the same."""
     verdicts = [(done, judge(done.facts)) for done in run.done]
     listed = [(d, v) for d, v in verdicts if v.role != "unknown" or v.has_ktls]
     want = [f"{d.script}: {_wanted(d, v)}" for d, v in listed]
     got = [_found(c) for c in report.connections]
     assert len(want) == len(got), "\n".join((*want, "found:", *got))
-    pairs = zip(want, got, strict=True)
-    return "\n".join(f"account {w}\nktrace  {g}" for w, g in pairs if not _same(w, g))
+    return [(w, g) for w, g in zip(want, got, strict=True) if not _same(w, g)]
 
 
 def _same(want: str, got: str) -> bool:
@@ -89,7 +95,7 @@ def _same(want: str, got: str) -> bool:
 
 def test_every_script_gives_what_its_account_says(act: Path, tmp_path: Path) -> None:
     run, done = _run(act, tmp_path, _names(act))
-    assert not (difference := _compare(run, done.report)), difference
+    assert not _different(run, done.report), _compare(run, done.report)
     assert done.report.trace.lost_events == 0
     assert done.ktrace_said.startswith("ktrace: capturing with libbpf")
 
@@ -97,15 +103,19 @@ def test_every_script_gives_what_its_account_says(act: Path, tmp_path: Path) -> 
 def test_the_object_for_older_kernels_gives_the_same(act: Path, tmp_path: Path) -> None:
     older = "from ktrace.sources.live import libbpf; libbpf.CASTS_SINCE = (99, 0)"
     run, done = _run(act, tmp_path, _names(act), "--backend", "libbpf", before=older)
-    assert not (difference := _compare(run, done.report)), difference
+    assert not _different(run, done.report), _compare(run, done.report)
     assert done.report.trace.lost_events == 0
 
 
 def test_bcc_gives_the_same_but_for_what_it_says(act: Path, tmp_path: Path) -> None:
     names = [name for name in _names(act) if name not in NOT_BCC]
     run, done = _run(act, tmp_path, names, "--backend", "bcc")
-    assert not (difference := _compare(run, done.report)), difference
-    assert done.report.trace.lost_events == 0
+    # The kernel skips a classic tracepoint's program while another runs on that CPU, now and then.
+    lost, different = done.report.trace.lost_events, _different(run, done.report)
+    assert lost <= SKIPPED
+    assert lost or not different, _compare(run, done.report)
+    assert all(" unknown " in got for _, got in different), _compare(run, done.report)
+    assert any(finding.code == "KT901" for finding in done.report.findings) == (lost > 0)
     assert any("sees less than libbpf" in warning for warning in done.report.trace.warnings)
 
 
@@ -120,7 +130,7 @@ def test_what_bcc_cannot_follow_is_unknown_and_never_safe(act: Path, tmp_path: P
 @pytest.mark.parametrize("script", MANY)
 def test_a_prime_number_of_each(script: str, act: Path, tmp_path: Path) -> None:
     run, done = _run(act, tmp_path, [script] * PRIME)
-    assert not (difference := _compare(run, done.report)), difference
+    assert not _different(run, done.report), _compare(run, done.report)
     counted = done.report.summary.connections + done.report.summary.listeners
     assert counted == len(done.report.connections) and counted % PRIME == 0
 

@@ -2,11 +2,13 @@
 
 import os
 import struct
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from ktrace.errors import KtraceError
-from ktrace.events import Family
 from ktrace.sources.live import kernel
+
+if TYPE_CHECKING:
+    from ktrace.events import Family
 
 
 class Hook(NamedTuple):
@@ -110,34 +112,34 @@ class Syscall(NamedTuple):
 
     name: str
     exit_program: str | None
-    family: Family
+    family: "Family"
     entry: str | None = None  # the entry program, where it is shared too
 
 
 SYSCALLS = (
     Syscall("socket", "socket", "socket"),
     Syscall("connect", "connect", "connect"),
-    Syscall("accept", "accept", "accept"),
-    Syscall("accept4", "accept", "accept"),
+    Syscall("accept", "accept", "accept", "accept"),
+    Syscall("accept4", "accept", "accept", "accept"),
     Syscall("listen", "listen", "listen"),
     Syscall("setsockopt", "setsockopt", "setsockopt"),
-    Syscall("getsockopt", "asking", "getsockopt"),
-    Syscall("getpeername", "asking", "getsockopt"),
+    Syscall("getsockopt", "asking", "getsockopt", "asking"),
+    Syscall("getpeername", "asking", "getsockopt", "asking"),
     Syscall("close", None, "close"),
     Syscall("close_range", None, "close"),
     Syscall("shutdown", None, "close"),
-    Syscall("dup", "dup", "dup"),
-    Syscall("dup2", "dup", "dup"),
-    Syscall("dup3", "dup", "dup"),
-    Syscall("fcntl", "dup", "dup"),
+    Syscall("dup", "dup", "dup", "dup"),
+    Syscall("dup2", "dup", "dup", "dup"),
+    Syscall("dup3", "dup", "dup", "dup"),
+    Syscall("fcntl", "dup", "dup", "dup"),
     Syscall("epoll_ctl", None, "wait"),
-    Syscall("epoll_wait", "epoll", "wait"),
-    Syscall("epoll_pwait", "epoll", "wait"),
-    Syscall("epoll_pwait2", "epoll", "wait"),
-    Syscall("poll", "poll", "wait"),
-    Syscall("ppoll", "poll", "wait"),
-    Syscall("select", "select", "wait"),
-    Syscall("pselect6", "select", "wait"),
+    Syscall("epoll_wait", "epoll", "wait", "wait"),
+    Syscall("epoll_pwait", "epoll", "wait", "wait"),
+    Syscall("epoll_pwait2", "epoll", "wait", "wait"),
+    Syscall("poll", "poll", "wait", "wait"),
+    Syscall("ppoll", "poll", "wait", "wait"),
+    Syscall("select", "select", "wait", "wait"),
+    Syscall("pselect6", "select", "wait", "wait"),
     Syscall("io_uring_setup", None, "wait", "io_uring"),
     Syscall("io_uring_enter", None, "wait", "io_uring"),
 )

@@ -19,9 +19,10 @@ class Chosen(NamedTuple):
 
 
 def _libbpf(ring_bytes: int) -> Loaded:
+    from ktrace.sources.live import ahead
     from ktrace.sources.live.libbpf import LibbpfObject
 
-    return LibbpfObject(ring_bytes)
+    return ahead.taken(ring_bytes) or LibbpfObject(ring_bytes)
 
 
 def _bcc(ring_bytes: int) -> Loaded:

@@ -27,7 +27,7 @@ from ktrace.sources.live.kernel import architecture, release, takes_fentry
 LIBRARY = "libbpf.so.1"
 BTF = Path("/sys/kernel/btf/vmlinux")
 # Other data calls are seen by what the socket has moved; a look with MSG_PEEK moves nothing.
-PEEKS = (Syscall("recvfrom", "asking", "io"), Syscall("recvmsg", "asking", "io"))
+PEEKS = tuple(Syscall(name, "asking", "io", "asking") for name in ("recvfrom", "recvmsg"))
 CASTS_SINCE = (6, 2)  # a pointer of any origin can be given its type
 
 # Exits first, so that no call is seen beginning whose end is not.  Kernels that take no 32-bit
