@@ -73,7 +73,7 @@ INLINE int on_asked(void *ctx, int permits(__u64 answer))
 
 	if (bpf_get_func_ret(ctx, &answer) || permits(answer) || REG(regs, orig_ax) != NR_SETSOCKOPT)
 		return 0;
-	return on_refused_setsockopt((__u64)regs, REG(regs, ax));
+	return on_refused_setsockopt(kt_hand_over(ctx), REG(regs, ax));
 }
 
 #define ASKED(name, function, permitted)            \

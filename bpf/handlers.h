@@ -12,6 +12,9 @@
  *   kt_walk()        the TCP socket behind a descriptor of this process
  *   kt_find()        the same, perhaps without its addresses, which kt_complete() adds
  *   kt_filtered()    whether this thread may have a seccomp filter; READ_ARGS_AT_EXIT()
+ *   APART            for a function that few calls come to: where the loader can have one, apart, so that the
+ *                    verifier looks at it once.  It is called with numbers and with pointers to our own
+ *                    structures; kt_hand_over() and kt_taken_over() are the registers on their way into one
  *   kt_reserve(), kt_submit(), kt_count_lost(), kt_count_untracked(), kt_count_foreign()
  *   pending_*(), socks_*(), waits_*(), passive_*(), ports_*(), uring_first()
  *   kt_take_stack(), kt_note_base(), kt_moved_data(), kt_state_of(), kt_accepted(), kt_state_owner(), kt_describe()
@@ -388,7 +391,7 @@ INLINE void enter_ulp(ENTER_CONTEXT *ctx, SELF self, struct kt_pending *p, struc
 	__u16 flags = told_before(s);
 
 	if (!(flags & KT_F_TOLD)) {
-		enter_untold_ulp(ctx->args[0], p, s, flags);
+		enter_untold_ulp(kt_hand_over(ctx), p, s, flags);
 		return;
 	}
 	/* A proof that had ended before cannot be undone by what overlaps: one record is enough, at the exit. */
@@ -1128,7 +1131,7 @@ KT_EXIT(dup, COPYING, exit_dup(&p, ret))
  */
 APART int on_refused_setsockopt(__u64 registers, long ret)
 {
-	__u64 layout[2] = {registers, ret};
+	__u64 layout[2] = {kt_taken_over(registers), ret};
 	EXIT_CONTEXT *ctx = (EXIT_CONTEXT *)layout;
 	struct kt_pending p = {};
 	struct kt_sock s = {};
@@ -1177,7 +1180,7 @@ INLINE int on_exit_setsockopt(EXIT_CONTEXT *ctx)
 	struct kt_pending p;
 
 	if (!found)
-		return kt_filtered() ? on_refused_setsockopt(ctx->args[0], RET(ctx)) : 0;
+		return kt_filtered() ? on_refused_setsockopt(kt_hand_over(ctx), RET(ctx)) : 0;
 	p = *found;
 	pending_done(found);
 	if (p.call == KT_ULP)

@@ -14,6 +14,8 @@
 
 #define SUBPROGRAM INLINE
 #define APART INLINE
+#define kt_hand_over(ctx) ((ctx)->args[0])
+#define kt_taken_over(registers) (registers)
 #define MAX_PARENTS 3
 
 #define ENTER_CONTEXT struct bpf_raw_tracepoint_args

@@ -535,12 +535,21 @@ INLINE int kt_moved_data(const struct kt_sock *s, const struct kt_sockinfo *info
 	       GET(struct tcp_sock, sk, copied_seq) != info->copied;
 }
 
+/* The registers are the kernel's, and not to be passed on where it knows that: they are found again. */
+#ifdef KT_CAST
+#define kt_hand_over(ctx) 0
+#define kt_taken_over(registers) ((__u64)bpf_task_pt_regs(bpf_get_current_task_btf()))
+#else
+#define kt_hand_over(ctx) ((ctx)->args[0])
+#define kt_taken_over(registers) (registers)
+#endif
+
 /* Copy registers and the top of the user stack; the unwinding is done after the fact. */
 APART int take_stack(__u64 registers, __u32 *slot)
 {
 	struct kt_counters *c = counts();
 	struct kt_stack *copy;
-	struct pt_regs *regs = (struct pt_regs *)registers;
+	struct pt_regs *regs = (struct pt_regs *)kt_taken_over(registers);
 
 	if (!slot || !c || c->stacks >= KT_STACKS)
 		return 0;
