@@ -69,7 +69,6 @@ LONG = {
     "ktrace/sources/strace/calls.py": "one small decoder after the other",
     "ktrace/sources/strace/usual.py:_rows": "half of it is one Row, a line a field",
     "ktrace/sources/strace/reader.py:_event": "half of it is one Event, a line a field",
-    "ktrace/sources/strace/reader.py": "one state: which calls are open, what was passed over",
 }
 
 

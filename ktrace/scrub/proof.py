@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from ktrace.errors import KtraceError
 from ktrace.sources.strace import dialect, files, scan
 from ktrace.sources.strace.account import Account
-from ktrace.sources.strace.reader import Counted, Reader
+from ktrace.sources.strace.datacalls import Counted
+from ktrace.sources.strace.reader import Reader
 from ktrace.sources.strace.rows import Block, Dialect
 
 

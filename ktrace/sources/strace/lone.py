@@ -49,10 +49,11 @@ class Lone:
     """Tells whose line it is.
 
     strace writes no prefix while it has one tracee: until the first fork, and again when one is
-    left.
+    left.  `only`: the thread whose file this is (-ff).
     """
 
-    def __init__(self, root: int | None = None) -> None:
+    def __init__(self, root: int | None = None, only: int | None = None) -> None:
+        self._only = only
         self.settled: set[int] = set()  # living threads that are called what their prefix says
         self._root = root  # the pid that lines without a prefix belong to, once it is known
         self._alive: dict[int, None] = {} if root is None else {root: None}
@@ -63,6 +64,8 @@ class Lone:
 
     def resolve(self, tid: int | None) -> int:
         """Return the tid of a line whose prefix says `tid`, or nothing."""
+        if self._only is not None:
+            return self._only
         if tid is not None:
             self._named = True
             if tid not in self._alive:

@@ -1,8 +1,7 @@
 """From the files of one trace to its events, and what was seen and not understood on the way."""
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,55 +9,19 @@ from ktrace.events import BEGIN, END, WHOLE, Event, Kind, Phase, WaitDetail
 from ktrace.sources.strace import fast, lines, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
+from ktrace.sources.strace.clock import Clock
+from ktrace.sources.strace.datacalls import Consumer, DataCalls, NobodySays, only_moved
 from ktrace.sources.strace.fast import Read
 from ktrace.sources.strace.lone import Lone
 from ktrace.sources.strace.passed import Passed
 from ktrace.sources.strace.repair import MAX_BAD, Repaired, unglue
-from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Data, DataLines, Row
-from ktrace.sources.strace.usual import RAW_SPECIAL_DATA, SPECIAL_DATA, data_row
-from ktrace.sources.strace.values import note, split_args, straighten_quotes
+from ktrace.sources.strace.rows import CALL, EXIT, RESUMED, Block, Row
+from ktrace.sources.strace.values import as_printed, note, split_args
 
-DAY_NS = 86_400_000_000_000
-_EPOCH_NS = 100_000_000 * 1_000_000_000  # smaller numbers are deltas
-_DATA_FD = re.compile(rb"\d+")
-_MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$")
 _WAITS = frozenset(name for name, of in FAMILY_OF.items() if of == "wait" and "_c" not in name)
-_SPECIAL = (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
-MAX_KNOWN = 1024  # descriptors remembered: more would keep ended sockets in memory
 _UNFINISHED = b" <unfinished ...>"
 _ZERO_OR_FAILS = frozenset((Kind.ULP, Kind.KEY))
 _CLOSE = Kind.CLOSE
-
-
-class Counted(Protocol):
-    """What a descriptor stands for once its data calls are only counted; gone when `refs` is 0."""
-
-    refs: int
-    omitted: int
-
-
-class Consumer(Protocol):
-    """What knows which data calls can still change anything: the sequencer.
-
-    `settled` returns None when the reader has to look at the call.  When `generation` changes,
-    earlier answers may be wrong.
-    """
-
-    @property
-    def detailed(self) -> bool:
-        """Every data call of a connection's setup will be shown."""
-
-    @property
-    def generation(self) -> int: ...
-
-    def unknown(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Those of (thread, descriptor) of which the trace has not shown what they are."""
-
-    def settled(self, tid: int, fd: int) -> Counted | None: ...
-
-    @property
-    def asked(self) -> frozenset[int] | None:
-        """The descriptors whose data calls matter, None when all do."""
 
 
 class Half(NamedTuple):
@@ -85,36 +48,34 @@ class Reader:
     ) -> None:
         self._source = source
         self._account = account
-        self._fixed_tid = tid
-        self._consumer = consumer
         self._base = 0
-        self._relative_ns = 0
-        self._day = 0
-        self._last_clock = 0
+        self._clock = Clock(account)
+        self._now = self._clock.at
         self._halves: dict[int, Half] = {}
         self._awaited: set[int] = set()  # threads inside a data call that may yet prove something
-        self._lone = Lone(first_thread)
+        self._lone = Lone(first_thread, tid)
         self._settled = self._lone.settled
-        self._describes = False  # the block describes the sockets that its calls are made on
-        self._unknown: dict[int, list[int]] = {}  # what may not be open, by whom it is used
-        self._knows_data = False  # the trace is known to show data calls
-        self._known: dict[tuple[bytes, bytes], Counted] = {}
-        self._generation = -1
+        self._data_calls = DataCalls(
+            account, consumer or NobodySays(), self._lone, self._halves.keys(), self._awaited
+        )
         self._data = b""  # the block that is read
         self._position = 0
         self._passed = Passed()
 
     def events(self, blocks: Iterator[tuple[bytes, Block]]) -> Iterator[Event]:
         """Yield the events of all blocks in order."""
-        account, whole = self._account, self._whole
+        account, whole, calls = self._account, self._whole, self._data_calls
         for data, block in blocks:
             self._note_block(block)
             self._data = data
-            self._describes = bool(block.data.pairs) if block.data is not None else b"<TCP" in data
-            for row, part in zip(block.rows, self._needed(block), strict=True):
+            for row, part in zip(block.rows, calls.parts(data, block), strict=True):
                 if part is not None:
-                    self._position = row.quiet[1]
-                    yield from self._quiet(data, row, block.data, part)
+                    for call in calls.needed(row, block.data, part):
+                        if call.read is not None:
+                            yield whole(call.row, call.read)
+                        else:
+                            self._position = call.position
+                            yield from self._row(call.row)
                 if row.read is not None:
                     yield whole(row, row.read)
                 elif row.name:
@@ -123,72 +84,16 @@ class Reader:
             self._passed.remember(data)
             self._base += block.lines
             account.lines += block.lines
-            self._relative_ns += block.passed
-
-    def _needed(self, block: Block) -> Iterator[tuple[int, int] | None]:
-        """Yield before each row which data calls of the block stand in the quiet part before it;
-        None where nobody has to look at that.
-
-        That is where the sequencer, which has taken in all before, asks about none of them.
-        """
-        awaited, consumer = self._awaited, self._consumer
-        if block.data is None:
-            for row in block.rows:
-                start, end = row.quiet
-                yield (0, 0) if end > start and (awaited or not self._nobody_asks(row)) else None
-            return
-        (fds, ends, _, pairs), first = block.data, 0
-        unknown = self._unknown = self._not_known(pairs)
-        for last in ends:
-            if awaited:
-                yield first, last
-            elif first == last:
-                yield None
-            else:
-                asked = consumer.asked if consumer is not None and self._knows_data else None
-                part = fds[first:last]
-                needed = asked is None or not asked.isdisjoint(part)
-                if not (needed or unknown.keys().isdisjoint(part)):
-                    needed = self._shows_unknown(part)
-                yield (first, last) if needed else None
-            first = last
-
-    def _not_known(self, pairs: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
-        """Return the descriptors that nobody has seen opened, with the threads that use them.
-
-        A call on one may show a connection that began before the trace.
-        """
-        found: dict[int, list[int]] = {}
-        if self._consumer is None or not pairs:
-            return found
-        settled, named = self._settled, self._tid
-        whose = [
-            (tid if tid in settled else named(tid if tid >= 0 else None), fd) for tid, fd in pairs
-        ]
-        for tid, fd in self._consumer.unknown(whose):
-            found.setdefault(fd, []).append(tid)
-        return found
-
-    def _shows_unknown(self, part: Sequence[int]) -> bool:
-        """Tell whether one of these descriptors was not opened meanwhile either."""
-        consumer, unknown = self._consumer, self._unknown
-        assert consumer is not None
-        for fd in unknown.keys() & part:
-            if consumer.unknown([(tid, fd) for tid in unknown[fd]]):
-                return True
-            del unknown[fd]  # until it is closed
-        return False
+            self._clock.relative_ns += block.passed
 
     def _whole(self, row: Row, read: Read) -> Event:
         """Make the event of a record that the scanner has read at once."""
         account = self._account
         account.events += 1
         account.names.add(row.name)
-        tid = self._fixed_tid
-        if tid is None:
-            tid = row.tid
-            if tid is None or tid not in self._settled:
-                tid = self._lone.resolve(tid)
+        tid = row.tid
+        if tid is None or tid not in self._settled:
+            tid = self._lone.resolve(tid)
         if self._awaited:
             self._awaited.discard(tid)
         return self._read_at_once(row, tid, read)
@@ -207,8 +112,8 @@ class Reader:
             result = None  # a seccomp kill prints the number of the syscall: no success
         else:
             account.successes += 1
-        if kind is _CLOSE and self._describes and read.fd is not None:
-            self._unknown.setdefault(read.fd, []).append(tid)
+        if kind is _CLOSE and read.fd is not None:
+            self._data_calls.closed(tid, read.fd)
         now = self._now(row)
         return Event(
             kind,
@@ -241,101 +146,15 @@ class Reader:
         account.not_understood += block.not_understood
         account.records += block.records
 
-    def _quiet(
-        self, data: bytes, row: Row, found: Data | None, part: tuple[int, int]
-    ) -> Iterator[Event]:
-        """Count the data calls that the scanner passed over, or look at them where they matter."""
-        if found is not None and found.lines is not None and self._consumer is not None:
-            yield from self._each(data, found.fds, found.lines, part, self._consumer)
-            return
-        calls = scan.data_calls(data, row.quiet)
-        if not calls and not self._awaited:
-            return
-        if calls:
-            self._account.names.add("recvfrom")
-            self._knows_data = True
-        counted = None if self._awaited else self._counted(calls)
-        if counted is None:
-            for inner in scan.careful_rows(data, row):
-                yield from self._row(inner)
-            return
-        self._account.events += len(counted)
-        for known in counted:
-            known.omitted += 1
-
-    def _each(
-        self,
-        data: bytes,
-        fds: list[int],
-        lines: DataLines,
-        part: tuple[int, int],
-        consumer: Consumer,
-    ) -> Iterator[Event]:
-        """Look at each data call of a quiet part that is made on a socket in its setup."""
-        looked, ended = bool(self._awaited), 0
-        for index in range(*part):
-            tid, fd = lines.tids[index], fds[index]
-            if tid not in self._settled or self._fixed_tid is not None:
-                tid = self._tid(tid if tid >= 0 else None)
-            counted = consumer.settled(tid, fd) if fd > 0 else None  # 0: it may be no data call
-            if counted is None and (fd >= 0 or tid in self._halves):
-                row = data_row(data, lines, index)
-                read = fast.read(row.name, row.rest) if fd > 0 else None
-                self._position = lines.starts[index]
-                if read is not None:
-                    yield self._whole(row, read)
-                elif row.name:
-                    yield from self._row(row)
-                looked = True
-            elif counted is not None:
-                counted.omitted += 1
-                self._account.events += 1
-                self._account.names.add("recvfrom")
-            else:
-                ended += 1
-        self._account.events += ended if looked else 0
-
-    def _nobody_asks(self, row: Row) -> bool:
-        """Tell whether the quiet part before a row has no data call that could say something of
-        the few sockets that are open to it.
-        """
-        asked = self._consumer.asked if self._consumer is not None and self._knows_data else None
-        if asked is None or self._describes:  # it may show sockets of which nothing else tells
-            return False
-        return all(self._data.find(b"(%d" % fd, *row.quiet) < 0 for fd in asked)
-
-    def _counted(self, calls: list[tuple[bytes, bytes, bytes]]) -> list[Counted] | None:
-        """Return what each call was made on; None when one of them needs a look."""
-        consumer, known = self._consumer, self._known
-        if consumer is None:
-            return None
-        if consumer.generation != self._generation or len(known) > MAX_KNOWN:
-            known.clear()
-            self._generation = consumer.generation
-        found = []
-        for bracketed, plain, fd in calls:
-            key = (bracketed or plain, fd)
-            counted = known.get(key)
-            if counted is None or counted.refs <= 0:
-                counted = consumer.settled(self._tid(int(key[0]) if key[0] else None), int(fd))
-                if counted is None:
-                    return None
-                known[key] = counted
-            found.append(counted)
-        return found
-
     def _kept(self, row: Row, rest: bytes | None = None) -> Row:
         """Return a row for later, with line and deltas counted from the start of the file."""
         line, kept = row.line + self._base, row.rest if rest is None else rest
-        passed = row.passed + self._relative_ns
+        passed = row.passed + self._clock.relative_ns
         return msgspec.structs.replace(row, line=line, rest=kept, passed=passed)
-
-    def _tid(self, tid: int | None) -> int:
-        return self._fixed_tid if self._fixed_tid is not None else self._lone.resolve(tid)
 
     def _row(self, row: Row) -> Iterator[Event]:
         self._account.events += 1
-        tid = self._tid(row.tid)
+        tid = self._lone.resolve(row.tid)
         if row.form == EXIT:
             self._lone.gone(tid)
             self._halves.pop(tid, None)
@@ -346,25 +165,10 @@ class Reader:
             self._awaited.discard(tid)
         if row.form == RESUMED:
             yield from self._resumed(row, tid)
-        elif not (row.is_data and self._only_counts(tid, row)):
+        elif not (row.is_data and self._data_calls.only_counts(tid, row.rest)):
             yield from self._call(row, tid)
-
-    def _only_counts(self, tid: int, row: Row) -> bool:
-        """Tell whether a data call is of no interest to the sequencer, and count it."""
-        rest = row.rest
-        match = _DATA_FD.match(rest)
-        if self._consumer is None or match is None:
-            return False
-        counted = self._consumer.settled(tid, int(match[0]))
-        if counted is None or _is_special(rest):
-            return False
-        begins = b"<unfinished" in rest
-        if not begins and not _MOVED.search(rest):
-            return False
-        counted.omitted += 1
-        if begins:
+        elif b"<unfinished" in row.rest:
             self._halves[tid] = Half(self._kept(row))
-        return True
 
     def _short_begin(self, row: Row, tid: int) -> Event | None:
         """Read the first half of a call of a usual form at once, as if it had returned."""
@@ -462,7 +266,7 @@ class Reader:
         elif out is None:
             if "unfinished" in text:
                 self._halves[tid] = half
-        elif half.begin is None and half.text is None and _only_moved(row.rest):
+        elif half.begin is None and half.text is None and only_moved(row.rest):
             return  # its first half was counted
         else:
             yield from self._end_of_call(row, tid, half, out)
@@ -526,17 +330,8 @@ class Reader:
         decoder = DECODERS.get(row.name)
         if decoder is None:
             return None
-        if not args.isascii():
-            args = straighten_quotes(args)
-        if "&" in args and "&quot;" in args:
-            args = (
-                args.replace("&quot;", '"')
-                .replace("&gt;", ">")
-                .replace("&lt;", "<")
-                .replace("&amp;", "&")
-            )
         try:
-            decoded = decoder(split_args(args), out)
+            decoded = decoder(split_args(as_printed(args)), out)
         except Unreadable as error:
             self._account.not_read(self._source, self._base + row.line + 1, str(error))
             return None
@@ -559,7 +354,7 @@ class Reader:
         now = self._now(row)
         start, line = now, self._base + row.line + 1
         if half is not None:
-            start, line = self._began(half), half.row.line + 1
+            start, line = self._clock.began(half.row), half.row.line + 1
         result = errno = result_note = end_ns = None
         if out is not None:
             errno, result = out.errno, -1 if out.errno else out.result
@@ -592,58 +387,6 @@ class Reader:
             row.comm,
             row.stack,
         )
-
-    def _began(self, half: Half) -> int | None:
-        """Return when a call began of which the second half has come."""
-        if self._account.clock == "relative" and half.row.time is not None:
-            return half.row.passed
-        return self._now(half.row)
-
-    def _now(self, row: Row) -> int | None:
-        """Return the row's time in nanoseconds of the trace's clock, without wraps at midnight."""
-        account = self._account
-        if row.at_ns >= 0 and account.clock == "epoch":
-            account.last_ns = row.at_ns
-            return row.at_ns
-        if row.time is None:
-            return None
-        raw = row.time
-        if len(raw) == 17 and raw[10] == 0x2E and account.clock == "epoch" and raw[0] != 0x30:
-            account.last_ns = now = int(raw.replace(b".", b"")) * 1000
-            return now
-        text = raw.decode()
-        now = lines.nanoseconds(text)
-        if ":" in text:
-            clock = "time-of-day"
-            now = self._unwrapped(now)
-        elif now >= _EPOCH_NS:
-            clock = "epoch"
-        else:
-            clock, now = "relative", self._relative_ns + row.passed
-        if account.clock == "none":
-            account.clock = clock
-        if account.first_ns is None:
-            account.first_ns = now
-        account.last_ns = now
-        return now
-
-    def _unwrapped(self, now: int) -> int:
-        day = self._day
-        if now + day < self._last_clock - DAY_NS // 2:
-            day = self._day = day + DAY_NS
-        elif now + day > self._last_clock + DAY_NS // 2 and day:
-            day -= DAY_NS  # the start, before midnight, of a call that came back after it
-        self._last_clock = max(self._last_clock, now + day)
-        return now + day
-
-
-def _is_special(rest: bytes) -> bool:
-    """Tell a data call that does more than move data."""
-    return any(mark in rest for mark in _SPECIAL)
-
-
-def _only_moved(rest: bytes) -> bool:
-    return _MOVED.search(rest) is not None and not _is_special(rest)
 
 
 def _short_joined(row: Row, first: str) -> Decoded | None:

@@ -14,9 +14,10 @@ from ktrace.events import FAMILIES, Event, Family
 from ktrace.sources.strace import dialect, files, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.calls import FAMILY_OF
+from ktrace.sources.strace.datacalls import Consumer
 from ktrace.sources.strace.lone import first_thread
 from ktrace.sources.strace.merge import merge
-from ktrace.sources.strace.reader import Consumer, Reader
+from ktrace.sources.strace.reader import Reader
 from ktrace.sources.strace.rows import Block
 from ktrace.timelines import TraceFacts
 

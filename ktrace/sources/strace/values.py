@@ -86,9 +86,14 @@ def _split(text: str) -> Iterator[str]:
         yield rest
 
 
-def straighten_quotes(text: str) -> str:
-    """Undo an editor's typographic quotes and ellipses."""
-    return text.translate(_SMART_QUOTES)
+def as_printed(text: str) -> str:
+    """Undo what an editor or a web page did to quotes, ellipses and signs."""
+    if not text.isascii():
+        text = text.translate(_SMART_QUOTES)
+    if "&quot;" in text:
+        for entity, sign in (("&quot;", '"'), ("&gt;", ">"), ("&lt;", "<"), ("&amp;", "&")):
+            text = text.replace(entity, sign)
+    return text
 
 
 def integer(text: str) -> int | None:
