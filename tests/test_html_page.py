@@ -126,6 +126,8 @@ def test_where_a_filter_hides_calls_from_strace_the_page_names_what_sees_them(
     page = rendered(analyse([str(log)]))
     assert "sudo ktrace live -- COMMAND" in page.text()
     assert "ktrace record -o" not in page.text()
+    assert "a call that a seccomp filter refuses may be missing" in page.text()
+    assert "strace stops the program at each call" not in page.text()
 
 
 def test_without_setsockopt_nothing_is_claimed() -> None:

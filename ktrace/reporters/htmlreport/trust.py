@@ -39,9 +39,17 @@ def _lost(report: Report) -> Item:
     if trace.lost_events:
         text = f"{plural(trace.lost_events, 'event')} lost: connections they touch are unknown"
         return Item("open", "Events lost", text)
+    if is_filtered(report):
+        text = "a call that a seccomp filter refuses may be missing"
+        return Item("open", "Events lost", text)
     if trace.kind == "strace":
         return Item("passed", "Events lost", "none: strace stops the program at each call")
     return Item("passed", "Events lost", f"0 of {plural(trace.events, 'event')}")
+
+
+def is_filtered(report: Report) -> bool:
+    """Tell whether the program had a seccomp filter that may have hidden calls from strace."""
+    return any("seccomp filter" in warning for warning in report.trace.warnings)
 
 
 def _covered(report: Report) -> Item:

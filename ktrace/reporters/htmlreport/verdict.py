@@ -7,6 +7,7 @@ import msgspec
 from ktrace.findings import Rate, Report, Summary
 from ktrace.packed import ends
 from ktrace.reporters.htmlreport.groups import group_of
+from ktrace.reporters.htmlreport.trust import is_filtered
 from ktrace.reporters.htmlreport.words import count, duration, short_sources
 from ktrace.wording import listed, plural
 
@@ -177,7 +178,7 @@ def _clean(report: Report) -> str:
 
 
 def _record_command(report: Report) -> str:
-    if any("seccomp filter" in warning for warning in report.trace.warnings):
+    if is_filtered(report):
         return "sudo ktrace live -- COMMAND"  # strace misses what the program's filter refuses
     return "ktrace record -o strace.log -- COMMAND"
 
@@ -261,6 +262,8 @@ def _quality(report: Report) -> str:
     if trace.not_understood:
         lines = f"{plural(trace.not_understood, 'line')} not understood"
     lost = f"{plural(trace.lost_events, 'event')} lost"
+    if is_filtered(report) and not trace.lost_events:
+        lost = "refused calls may be missing"
     return lost if trace.lines is None else f"{lines}, {lost}"
 
 
