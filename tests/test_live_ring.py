@@ -137,6 +137,13 @@ def test_no_attempt_is_none_only_where_the_ring_was_looked_into(inside: bool, ou
         assert found.outcome == outcome
 
 
+@pytest.mark.parametrize(("inside", "outcome"), [(True, "ulp-only"), (False, "unknown")])
+def test_no_keys_is_said_only_where_the_ring_was_looked_into(inside: bool, outcome: str) -> None:
+    events = [ring(inside), opened(), *connect(2000, 2100, 7, None)]
+    (found,), _ = connections(*events, *ulp(3000, None, "ESTABLISHED", fd=7), inside=inside)
+    assert found.outcome == outcome
+
+
 def test_the_state_is_that_of_the_very_call() -> None:
     events = [opened(), *connect(2000, 2100, 7), *ulp(3000, None, "SYN_SENT", "ESTABLISHED", 7)]
     (found,), _ = connections(*events)

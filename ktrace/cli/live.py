@@ -148,7 +148,7 @@ class Run:
             backend=loaded.name,
             covered=backends.COVERED[loaded.name],
             warnings=backends.limits(loaded, session.method),
-            inside=session.method is not None,
+            inside=session.sees_rings,
         )
         try:
             writer = None if capture is None else Writer(capture, header, force)

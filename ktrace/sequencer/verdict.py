@@ -88,7 +88,7 @@ def outcome_of(connection: Tracked, covers: Covers) -> Outcome:
     if connection.ulp_ok or (
         connection.attempts and all(is_benign(connection, a) for a in connection.attempts)
     ):
-        return "ulp-only"
+        return "unknown" if connection.blind else "ulp-only"
     return "unknown"  # a call that never returned
 
 

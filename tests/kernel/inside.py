@@ -34,6 +34,9 @@ for way in {" ".join(WAYS)}; do
             >/results/$way-$script.json 2>/results/$way-$script.err
     done
 done
+python3 -m ktrace live --backend bcc --format json -- \\
+    sh -c "exec ./ring data {ROUNDS} >/results/bcc-data.said" \\
+    >/results/bcc-data.json 2>/results/bcc-data.err
 python3 -m ktrace live --backend libbpf --format json -- ./foreign \\
     >/results/fentry-foreign.json 2>/results/fentry-foreign.err
 exit 0 # what ktrace says is judged
@@ -48,7 +51,8 @@ class Inside:
     def report(self, way: str, script: str) -> Report:
         path = self.folder / f"{way}-{script}"
         told = path.with_suffix(".err").read_text()
-        assert told.startswith("ktrace: capturing with libbpf"), told
+        loader = "bcc" if way == "bcc" else "libbpf"
+        assert told.startswith(f"ktrace: capturing with {loader}"), told
         return msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Report)
 
 

@@ -34,6 +34,18 @@ def test_the_report_says_that_the_ring_is_looked_into(inside: Inside, way: str) 
     assert not any("are not seen" in warning for warning in warnings)
 
 
+def test_bcc_sees_the_ulp_of_a_ring_and_claims_nothing_of_the_rest(inside: Inside) -> None:
+    report = inside.report("bcc", "data")
+    tried = [c for c in report.connections if c.ulp]
+    if inside.release < RING_SETS_OPTIONS_SINCE:
+        assert not tried
+        return
+    assert {(c.ordering, c.outcome, len(c.tx)) for c in tried} <= {("unknown", "unknown", 0)}
+    if not report.trace.lost_events:
+        assert [(len(c.ulp), c.ulp[0].basis) for c in tried] == [(1, "observed")] * ROUNDS
+    assert any("made through it are not in the capture" in w for w in report.trace.warnings)
+
+
 def test_calls_of_a_32_bit_program_are_counted_as_lost(inside: Inside) -> None:
     report = inside.report("fentry", "foreign")
     told = f"{FOREIGN_CALLS} calls of 32-bit programs"

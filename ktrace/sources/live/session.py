@@ -77,7 +77,7 @@ class Session:
         self._ring = Ring(loaded.map("events"), ring_bytes)
         self._stacks = Stacks(loaded)
         offset = time.time_ns() - time.monotonic_ns()
-        inside = self._attached.method is not None
+        inside = self.sees_rings
         self._decoder = Decoder(offset, self._stacks.frames, inside=inside)
         rings = [_ring(tgid, inside) for tgid in sorted(self._alive) if has_ring(tgid)]
         self._decoder.rings = bool(rings)
@@ -88,6 +88,13 @@ class Session:
     def method(self) -> Method | None:
         """How the probe looks into the kernel's functions, None where it cannot."""
         return None if self._attached is None else self._attached.method
+
+    @property
+    def sees_rings(self) -> bool:
+        """Connects and kTLS calls made through io_uring are seen too: what looks into the ULP alone
+        (bcc) sees neither connects nor keys.
+        """
+        return self.method is not None and len(self._loaded.inside) > 1
 
     @property
     def covered(self) -> tuple[Family, ...]:
