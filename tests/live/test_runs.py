@@ -15,7 +15,7 @@ import pytest
 
 from ktrace.findings import Report
 from ktrace.sources.live import kernel
-from tests.live.capturing import KTRACE, capture, ktrace, parse
+from tests.live.capturing import KTRACE, MAIN, capture, ktrace, parse
 
 pytestmark = pytest.mark.live
 
@@ -92,6 +92,57 @@ def programs_loaded() -> int:
         except OSError:
             return count
         count += 1
+
+
+# Before it attaches, it has the program fork a child, which goes on when the capture has begun.
+LATE_FORK = """
+import os, signal, time
+from ktrace.sources.live import session
+attach = session.attach
+def late(loaded):
+    os.kill(TARGET, signal.SIGUSR1)
+    while not os.path.exists(READY):
+        time.sleep(0.01)
+    return attach(loaded)
+session.attach = late
+"""
+FORKS = """
+import os, signal, socket, sys, time
+server = socket.create_server(("127.0.0.1", 0), backlog=64)
+def fork(*ignored):
+    if os.fork():
+        return
+    if os.fork():  # the one that connects is a child's child
+        os.wait()
+        os._exit(0)
+    open(sys.argv[1], "w").close()
+    time.sleep(2)
+    client = socket.create_connection(server.getsockname())
+    client.close()
+    os._exit(0)
+signal.signal(signal.SIGUSR1, fork)
+print("up", flush=True)
+while True:
+    try:
+        os.wait()
+        break
+    except ChildProcessError:
+        signal.pause()
+"""
+
+
+@pytest.mark.parametrize("backend", ["libbpf", "bcc"])
+def test_a_child_that_is_made_before_the_attach_is_taken(backend: str, tmp_path: Path) -> None:
+    target, ready = tmp_path / "report.json", str(tmp_path / "ready")
+    line = [sys.executable, "-c", FORKS, ready]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None and running.stdout.readline() == "up\n"
+        hook = f"TARGET, READY = {running.pid}, {ready!r}\n{LATE_FORK}"
+        words = ["live", "--backend", backend, "--json", str(target), "--pid", str(running.pid)]
+        subprocess.run([sys.executable, "-c", f"{hook}\n{MAIN}", *words], timeout=60, check=True)
+    clients = [c for c in report_of(target).connections if c.role == "client"]
+    assert [c.pid != running.pid for c in clients] == [True]
+    assert clients[0].fd >= 0 and clients[0].outcome == "none"
 
 
 def test_a_running_process_and_only_that(tmp_path: Path) -> None:

@@ -164,6 +164,15 @@ def map_lookup(fd: int, key: bytes, size: int) -> bytes:
     return value.raw
 
 
+def map_has(fd: int, key: int) -> bool:
+    """Tell whether a map of 32-bit keys and values has a key."""
+    try:
+        map_lookup(fd, struct.pack("=I", key), 4)
+    except OSError:
+        return False
+    return True
+
+
 def map_update(fd: int, key: bytes, value: bytes) -> None:
     """Set the value of one key."""
     key_buffer = ctypes.create_string_buffer(key, len(key))

@@ -2,7 +2,7 @@
 
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 
@@ -70,6 +70,7 @@ class Session:
         try:
             self._before = self._choose()
             self._attached = attach(loaded)
+            self._before += self._take_missed()
         except BaseException:
             self._give_up()
             raise
@@ -150,16 +151,34 @@ class Session:
             chosen.add(self.child.pid)
         if wanted.follow and self.child is None:
             chosen = targets.with_children(chosen)
-        for tgid in chosen:
+        return self._take(chosen)
+
+    def _take(self, tgids: Collection[int]) -> list[Event]:
+        """Have processes traced, and return what they have open: nothing yet for a command."""
+        for tgid in tgids:
             kernel.map_update(self._loaded.map("traced"), struct.pack("=I", tgid), FIRST)
-        self._alive = chosen
+        self._alive.update(tgids)
         if self.child is not None:
             return []
-        found = [one for tgid in sorted(chosen) for one in targets.existing_sockets(tgid)]
+        found = [one for tgid in sorted(tgids) for one in targets.existing_sockets(tgid)]
         self._watch_ports(found)
         if not self._loaded.walks:
             self._teach(found)
         return [_existing(one) for one in found]
+
+    def _take_missed(self) -> list[Event]:
+        """Take children that were made between the choice and the attach: no fork showed them."""
+        if self.child is not None or not self._wanted.follow:
+            return []
+        traced, found = self._loaded.map("traced"), list[Event]()
+        while born := self._unseen(traced):
+            found += self._take(born)
+        return found
+
+    def _unseen(self, traced: int) -> list[int]:
+        """Return the children of those that are traced which the probe does not know."""
+        born = targets.with_children(self._alive) - self._alive
+        return [tgid for tgid in born if not kernel.map_has(traced, tgid)]
 
     def _watch_ports(self, found: Sequence[targets.Existing]) -> None:
         for one in found:

@@ -39,25 +39,12 @@ def process_of(pid: int) -> int:
 def processes_named(comm: str) -> list[int]:
     """Return the processes whose name (first 15 bytes) is `comm`."""
     wanted = os.fsencode(comm)[:15]
-    found = []
-    for folder in PROC.glob("[0-9]*"):
-        try:
-            if (folder / "comm").read_bytes().rstrip(b"\n") == wanted:
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
+    return [tgid for tgid, comm in _of_all("comm") if comm.rstrip(b"\n") == wanted]
 
 
 def with_children(pids: set[int]) -> set[int]:
     """Return the processes and all that descend from them."""
-    parents: dict[int, int] = {}
-    for folder in PROC.glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(folder.name)] = int(fields[1])
+    parents = {tgid: int(stat.rpartition(b")")[2].split()[1]) for tgid, stat in _of_all("stat")}
     found = set(pids)
     grown = True
     while grown:
@@ -65,6 +52,18 @@ def with_children(pids: set[int]) -> set[int]:
         found |= more
         grown = bool(more)
     return found
+
+
+def _of_all(name: str) -> Iterator[tuple[int, bytes]]:
+    """Yield what a file in /proc says of each process; a large host has thousands."""
+    for entry in os.listdir(PROC):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"{PROC}/{entry}/{name}", "rb", buffering=0) as file:
+                yield int(entry), file.read(4096)
+        except OSError:
+            continue
 
 
 def existing_sockets(tgid: int) -> list[Existing]:
