@@ -35,6 +35,10 @@ OUTCOMES = {
         ["none", "unknown"],
     ),
     "a refused call that is shown": (opened(5) + FILTER + REFUSED, ["fallback"]),
+    "the ULP without keys": (
+        opened(5) + FILTER + ULP.format(tid=10, fd=5, result=0) + "10 close(5) = 0\n",
+        ["unknown"],
+    ),
     "seccomp()": (
         opened(5) + "10 seccomp(SECCOMP_SET_MODE_FILTER, 0, {len=4, filter=0x7f1}) = 0\n",
         ["unknown"],

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ktrace.check.case import EVIDENCE_LINES, Case
 from ktrace.check.counts import number_of
-from ktrace.check.result import FindingChange, RuleResult, Verdict
+from ktrace.check.result import FindingChange, Novelty, RuleResult, Verdict
 from ktrace.check.run import HOST_CODE, SEVERITIES, KnownFinding
 from ktrace.check.words import RECORD
 from ktrace.findings import Finding
@@ -106,15 +106,15 @@ def _change(
     if before is None:
         return _side(finding, "new", 0, finding.count, waived)
     worse = SEVERITIES.index(finding.severity) > SEVERITIES.index(before.severity)
-    kind = "new" if worse and finding.severity == "error" else "known"
+    kind: Novelty = "new" if worse and finding.severity == "error" else "known"
     return _side(finding, kind, before.count, finding.count, waived)
 
 
 def _side(
-    finding: KnownFinding, change: str, baseline: int, candidate: int, waived: bool = False
+    finding: KnownFinding, change: Novelty, baseline: int, candidate: int, waived: bool = False
 ) -> FindingChange:
     return FindingChange(
-        change=change,  # type: ignore[arg-type]
+        change=change,
         code=finding.code,
         name=finding.name,
         severity=finding.severity,

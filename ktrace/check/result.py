@@ -14,6 +14,7 @@ from ktrace.findings import Evidence, Rate, Report, Severity, Tool
 
 Verdict = Literal["failed", "passed", "not shown", "inconclusive"]
 Status = Literal["failed", "passed", "inconclusive"]
+Novelty = Literal["new", "known", "gone"]  # of a finding, against the baseline
 EXIT_STATUS: dict[Status, int] = {"passed": 0, "failed": 1, "inconclusive": 3}
 
 
@@ -67,7 +68,7 @@ class RateChange(msgspec.Struct, frozen=True):
 class FindingChange(msgspec.Struct, frozen=True):
     """A finding of either run, matched by fingerprint; a count is 0 on the side that lacks it."""
 
-    change: Literal["new", "known", "gone"]
+    change: Novelty
     code: str
     name: str
     severity: Severity

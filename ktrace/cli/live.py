@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,9 @@ from ktrace.cli import DEFAULT_RING_BYTES
 from ktrace.cli.output import Output, output_options
 from ktrace.sources.capture import FORMAT_VERSION, Header, Writer
 from ktrace.sources.live import backends, cgroup, privileges
+from ktrace.sources.live.losses import Losses
 from ktrace.sources.live.session import Session, Wanted
+from ktrace.wording import plural
 
 # What analyses is imported when the probe is in place: events wait for it in the ring.
 if TYPE_CHECKING:
@@ -179,8 +181,7 @@ class Run:
         analysis.run(trace.events(), trace, trace.consumed_by)
         if self._table is not None:
             self._table.close()
-        losses = session.losses
-        trace.warnings.extend(losses.warnings())
+        trace.warnings.extend(_of_losses(session.losses))
         if writer is not None:
             writer.close(tuple(trace.warnings))
         return analysis.report(trace.facts())
@@ -230,6 +231,20 @@ class _Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._take(number)
+
+
+def _of_losses(losses: Losses) -> Iterator[str]:
+    """Yield what a reader must know of the lost events beside their number."""
+    if losses.skipped or losses.untracked:
+        yield (
+            f"of the lost events, {losses.skipped} are runs of the probe that the kernel skipped,"
+            f" and {losses.untracked} calls that it could not follow"
+        )
+    if losses.foreign:
+        yield (
+            f"{plural(losses.foreign, 'call')} of 32-bit programs concerned connections and were"
+            " not followed; they count as lost events"
+        )
 
 
 def _label(wanted: Wanted) -> str:

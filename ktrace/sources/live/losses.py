@@ -1,6 +1,5 @@
 """What the probe could not tell: counted by the kernel, read while the capture runs."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from ktrace.sources.live import kernel
@@ -23,20 +22,6 @@ class Losses(NamedTuple):
     @property
     def total(self) -> int:
         return sum(self)
-
-    def warnings(self) -> Iterator[str]:
-        """Yield what a reader must know of them beside their number."""
-        if self.skipped or self.untracked:
-            yield (
-                f"of the lost events, {self.skipped} are runs of the probe that the kernel"
-                f" skipped, and {self.untracked} calls that it could not follow"
-            )
-        if self.foreign:
-            calls = "call" if self.foreign == 1 else "calls"
-            yield (
-                f"{self.foreign:,} {calls} of 32-bit programs concerned connections and"
-                " were not followed; they count as lost events"
-            )
 
 
 class Counters:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ktrace.sources.strace.rows import Data, DataLines
+from ktrace.sources.strace.rows import DESCRIBED, Data, DataLines
 from ktrace.sources.strace.usual import (
     CLASSES,
     CORE,
@@ -41,7 +41,7 @@ _INPUT = b"EPOLLIN, "
 _FIRST_EVENT = len("<... epoll_pwait2 resumed>[{events=EPOLLIN, data=") + 16  # it begins before
 _ONE = b"= 1 <"
 _RESUMED = len(b"<... ")
-_DESCRIBED, _FD_BITS = b"<TCP", 32
+_FD_BITS = 32
 _NAME, _MOST_DIGITS = 16, 8  # a longer name, a longer number is none of a data call's
 _EPOCH, _POINT, _MICROS = "1795299745.000211 ", 10, 6
 _REACH = 96  # bytes beside a place that may be asked for
@@ -154,7 +154,7 @@ class Columns:
         return Data(fds.tolist(), np.searchsorted(chosen, before).tolist(), where)
 
     def _pairs(self, starts: Numbers, fds: Numbers) -> list[tuple[int, int]]:
-        if _DESCRIBED not in self._data:
+        if DESCRIBED not in self._data:
             return []
         pairs = _different(self._tids(starts) << _FD_BITS | fds)
         told = (pairs >> _FD_BITS, pairs & (1 << _FD_BITS) - 1)

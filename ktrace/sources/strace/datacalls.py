@@ -6,20 +6,19 @@ counted, and most are not even looked for.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ktrace.sources.strace import fast, scan
 from ktrace.sources.strace.account import Account
 from ktrace.sources.strace.fast import Read
 from ktrace.sources.strace.lone import Lone
-from ktrace.sources.strace.rows import Block, Data, DataLines, Row
+from ktrace.sources.strace.rows import DESCRIBED, Block, Data, DataLines, Row
 from ktrace.sources.strace.usual import RAW_SPECIAL_DATA, SPECIAL_DATA, data_row
 
 MAX_KNOWN = 1024  # descriptors remembered: more would keep ended sockets in memory
 _DATA_FD = re.compile(rb"\d+")
 _MOVED = re.compile(rb"\) += (?:[1-9]\d*|-1 EAGAIN \([^()]*\))(?: <\d+\.\d+>)?$")
 _SPECIAL = (*SPECIAL_DATA, *RAW_SPECIAL_DATA)
-_DESCRIBED = b"<TCP"
 
 
 class Counted(Protocol):
@@ -53,15 +52,14 @@ class Consumer(Protocol):
         """The descriptors whose data calls matter, None when all do."""
 
 
-class Needed:
+class Needed(NamedTuple):
     """A data call that somebody has to look at: its row, where that was read at once what it says,
     and where in the block it begins.
     """
 
-    __slots__ = ("position", "read", "row")
-
-    def __init__(self, row: Row, read: Read | None, position: int) -> None:
-        self.row, self.read, self.position = row, read, position
+    row: Row
+    read: Read | None
+    position: int
 
 
 class DataCalls:
@@ -99,7 +97,7 @@ class DataCalls:
         """
         self._data = data
         if block.data is None:
-            self._describes = _DESCRIBED in data
+            self._describes = DESCRIBED in data
             for row in block.rows:
                 start, end = row.quiet
                 needed = end > start and (self._awaited or not self._nobody_asks(row))

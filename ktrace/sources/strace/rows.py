@@ -34,6 +34,9 @@ class Row(msgspec.Struct, gc=False):
     at_ns: int = -1
 
 
+DESCRIBED = b"<TCP"  # what -yy writes behind the descriptor of a socket
+
+
 class Data(NamedTuple):
     """The data calls in the quiet parts of a block.
 
