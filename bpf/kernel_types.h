@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * The few kernel types that the walk from a descriptor to its socket needs, with only the fields used.
- * Their offsets are filled in at load time from the running kernel's BTF.
+ * Their offsets are filled in at load time from the running kernel's BTF: for each type that an access
+ * begins with, libbpf looks through all types of the kernel, which takes a millisecond.
  */
 #ifndef KTRACE_KERNEL_TYPES_H
 #define KTRACE_KERNEL_TYPES_H
@@ -31,12 +32,6 @@ struct sock {
 	struct socket *sk_socket;
 } CORE;
 
-struct tcp_sock {
-	__u32 copied_seq;
-	__u32 write_seq;
-	void *fastopen_req;
-} CORE;
-
 struct tcp_ulp_ops {
 	char name[16];
 } CORE;
@@ -45,9 +40,11 @@ struct inet_connection_sock {
 	struct tcp_ulp_ops *icsk_ulp_ops;
 } CORE;
 
-/* Any structure that begins with a pointer: reads one where there is no type to name. */
-struct hlist_head {
-	void *first;
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 copied_seq;
+	__u32 write_seq;
+	void *fastopen_req;
 } CORE;
 
 struct inode {
@@ -57,6 +54,14 @@ struct inode {
 struct file {
 	void *private_data;
 	struct inode *f_inode;
+	struct {
+		struct {
+			long counter;
+		} refcnt;
+	} f_ref; /* since 6.13, from 0 */
+	struct {
+		long counter;
+	} f_count; /* before */
 } CORE;
 
 struct socket {

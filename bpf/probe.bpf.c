@@ -48,7 +48,17 @@ struct {
 } counters SEC(".maps");
 
 MAP(config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct kt_config);
-MAP(traced, BPF_MAP_TYPE_HASH, 32768, __u32, __u32);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+#ifdef KT_CAST
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* safe anywhere since 6.1; milliseconds of the start */
+#endif
+	__uint(max_entries, 32768);
+	__type(key, __u32);
+	__type(value, __u32);
+} traced SEC(".maps");
+
 
 #define TASK struct task_struct *
 
@@ -396,7 +406,7 @@ INLINE void kt_complete(struct kt_sock *s)
 INLINE int kt_took_tls(struct kt_pending *p)
 {
 	__u64 sk = p->sk;
-	struct tcp_ulp_ops *ops = GET(struct inet_connection_sock, sk, icsk_ulp_ops);
+	struct tcp_ulp_ops *ops = GET(struct tcp_sock, sk, inet_conn.icsk_ulp_ops);
 	__u32 name = 0;
 
 	if (!ops)
@@ -427,33 +437,15 @@ INLINE __u64 kt_sock_of(__s32 fd)
  * Whether the file has holders besides this descriptor: others of its kind, a process it was sent to, or
  * a message it still travels in.  The count has lived in two places.
  */
-struct file_ref___since_6_13 {
-	struct {
-		long counter;
-	} refcnt;
-} CORE;
-
-struct file___since_6_13 {
-	struct file_ref___since_6_13 f_ref; /* counts from 0 */
-} CORE;
-
-struct file___before {
-	struct {
-		long counter;
-	} f_count;
-} CORE;
-
 INLINE __u32 kt_others_hold(__s32 fd)
 {
 	struct file *file = file_of(bpf_get_current_task_btf(), fd);
-	struct file___since_6_13 *now = (void *)file;
-	struct file___before *before = (void *)file;
 	long count = 1;
 
-	if (bpf_core_field_exists(now->f_ref))
-		count = BPF_CORE_READ(now, f_ref.refcnt.counter) + 1;
-	else if (bpf_core_field_exists(before->f_count))
-		count = BPF_CORE_READ(before, f_count.counter);
+	if (bpf_core_field_exists(file->f_ref))
+		count = GET(struct file, file, f_ref.refcnt.counter) + 1;
+	else if (bpf_core_field_exists(file->f_count))
+		count = GET(struct file, file, f_count.counter);
 	return count > 1;
 }
 
@@ -472,7 +464,11 @@ INLINE void kt_describe(__u64 sk, struct kt_sock *s)
 
 INLINE __u32 inode_of(struct sock *sk)
 {
+#ifdef KT_CAST
+	return AS(struct sock, sk)->sk_socket->file->f_inode->i_ino; /* 0 where one is NULL */
+#else
 	return BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+#endif
 }
 
 /* The same from the kernel's side, where no descriptor is known. */
@@ -682,14 +678,15 @@ int state_change(struct bpf_raw_tracepoint_args *ctx)
 	struct sock *sk = (struct sock *)ctx->args[0];
 
 	return UNDISTURBED(on_state((__u64)sk, ctx->args[1], ctx->args[2],
-				    BPF_CORE_READ(sk, __sk_common.skc_num)));
+				    GET(struct sock, sk, __sk_common.skc_num)));
 }
 
 INLINE int on_fork(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *parent = (struct task_struct *)ctx->args[0];
 	struct task_struct *child = (struct task_struct *)ctx->args[1];
-	__u32 tgid = BPF_CORE_READ(child, tgid);
+	__u32 tgid = GET(struct task_struct, child, tgid);
+	__u32 own = GET(struct task_struct, parent, tgid);
 	struct kt_config *c = settings();
 	struct kt_record *r;
 	__u32 value = 0;
@@ -697,7 +694,7 @@ INLINE int on_fork(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!process_traced() || !c)
 		return 0;
-	if (tgid != BPF_CORE_READ(parent, tgid)) {
+	if (tgid != own) {
 		if (!c->follow)
 			return 0;
 		if (bpf_map_update_elem(&traced, &tgid, &value, BPF_ANY))
@@ -708,11 +705,11 @@ INLINE int on_fork(struct bpf_raw_tracepoint_args *ctx)
 	if (!r)
 		return 0;
 	sign(r);
-	r->result = BPF_CORE_READ(child, pid);
+	r->result = GET(struct task_struct, child, pid);
 	r->arg0 = tgid;
-	if (tgid == BPF_CORE_READ(parent, tgid))
+	if (tgid == own)
 		r->flags |= KT_F_THREAD;
-	if (BPF_CORE_READ(child, files) == BPF_CORE_READ(parent, files))
+	if (GET(struct task_struct, child, files) == GET(struct task_struct, parent, files))
 		r->flags |= KT_F_FILES;
 	kt_submit(r);
 	return 0;

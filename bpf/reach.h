@@ -122,7 +122,8 @@ INLINE struct file *file_of(struct task_struct *task, __s32 fd)
 		return 0;
 	slots = table->fd;
 #ifdef KT_CAST
-	return AS(struct hlist_head, &slots[fd])->first;
+	/* A pointer in an array has no type to name: read it as the one pointer of a type that is used anyway. */
+	return (void *)AS(struct fdtable, (void *)&slots[fd] - bpf_core_field_offset(struct fdtable, fd))->fd;
 #else
 	struct file *file = 0;
 
@@ -158,16 +159,16 @@ INLINE struct sock *sock_of_file(struct file *file)
 INLINE void meet_sock(struct sock *sk, struct kt_sock *s)
 {
 #ifdef KT_CAST
-	struct sock_common *common = AS(struct sock_common, sk);
+	struct sock *typed = AS(struct sock, sk);
 
-	s->family = common->skc_family;
-	s->state = common->skc_state;
+	s->family = typed->__sk_common.skc_family;
+	s->state = typed->__sk_common.skc_state;
 #else
 	char start[24] __attribute__((aligned(8))) = {};
 
 	READ_START(start, sk);
-	s->family = FIELD(start, struct sock_common, skc_family, __u16);
-	s->state = FIELD(start, struct sock_common, skc_state, __u8);
+	s->family = FIELD(start, struct sock, __sk_common.skc_family, __u16);
+	s->state = FIELD(start, struct sock, __sk_common.skc_state, __u8);
 #endif
 	s->sk = (__u64)sk;
 }
@@ -177,24 +178,24 @@ INLINE void describe_sock(struct sock *sk, struct kt_sock *s)
 	__u32 local, peer;
 
 #ifdef KT_CAST
-	struct sock_common *common = AS(struct sock_common, sk);
+	struct sock *typed = AS(struct sock, sk);
 
-	s->family = common->skc_family;
-	s->sport = common->skc_num;
-	s->dport = __builtin_bswap16(common->skc_dport);
-	s->state = common->skc_state;
-	local = common->skc_rcv_saddr;
-	peer = common->skc_daddr;
+	s->family = typed->__sk_common.skc_family;
+	s->sport = typed->__sk_common.skc_num;
+	s->dport = __builtin_bswap16(typed->__sk_common.skc_dport);
+	s->state = typed->__sk_common.skc_state;
+	local = typed->__sk_common.skc_rcv_saddr;
+	peer = typed->__sk_common.skc_daddr;
 #else
 	char start[24] __attribute__((aligned(8))) = {};
 
 	READ_START(start, sk);
-	s->family = FIELD(start, struct sock_common, skc_family, __u16);
-	s->sport = FIELD(start, struct sock_common, skc_num, __u16);
-	s->dport = __builtin_bswap16(FIELD(start, struct sock_common, skc_dport, __u16));
-	s->state = FIELD(start, struct sock_common, skc_state, __u8);
-	local = FIELD(start, struct sock_common, skc_rcv_saddr, __u32);
-	peer = FIELD(start, struct sock_common, skc_daddr, __u32);
+	s->family = FIELD(start, struct sock, __sk_common.skc_family, __u16);
+	s->sport = FIELD(start, struct sock, __sk_common.skc_num, __u16);
+	s->dport = __builtin_bswap16(FIELD(start, struct sock, __sk_common.skc_dport, __u16));
+	s->state = FIELD(start, struct sock, __sk_common.skc_state, __u8);
+	local = FIELD(start, struct sock, __sk_common.skc_rcv_saddr, __u32);
+	peer = FIELD(start, struct sock, __sk_common.skc_daddr, __u32);
 #endif
 	s->sk = (__u64)sk;
 	if (s->family == AF_INET_) {

@@ -4,12 +4,13 @@
 `report.connections` a pandas DataFrame with one row a connection.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
 from ktrace.errors import KtraceError
 
+TYPE_CHECKING = False  # `typing` would keep a live capture waiting
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from ktrace.api import Report, parse
 
 __all__ = ["KtraceError", "Report", "__version__", "parse"]
@@ -17,7 +18,7 @@ __all__ = ["KtraceError", "Report", "__version__", "parse"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Callable[..., Any]:
+def __getattr__(name: str) -> "Callable[..., Any]":
     """Import the analysis when it is first asked for, so that `import ktrace` costs nothing."""
     if name in ("Report", "parse"):
         from ktrace import api

@@ -4,28 +4,43 @@ They lie at the top level of a checkout (also of one installed with `pip install
 `ktrace/_data` in a wheel.
 """
 
-from pathlib import Path
+import os
 
 from ktrace.errors import KtraceError
 
-_PACKAGE = Path(__file__).resolve().parent
-_CHECKOUT = _PACKAGE.parent
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PACKAGE = os.path.dirname(os.path.realpath(__file__))
+_CHECKOUT = os.path.dirname(_PACKAGE)
 
 
-def bpf_dir() -> Path:
+def bpf_folder() -> str:
+    """Return the folder of the eBPF sources and objects, for who cannot wait for `pathlib`."""
+    return _find("bpf", os.path.join(_CHECKOUT, "bpf"))
+
+
+def bpf_dir() -> "Path":
     """Return the folder of the eBPF sources (and objects, where they were built)."""
-    return _find("bpf", _CHECKOUT / "bpf")
+    return _path(bpf_folder())
 
 
-def templates_dir() -> Path:
+def templates_dir() -> "Path":
     """Return the folder of the HTML report's templates, styles and scripts."""
-    return _find("templates", _CHECKOUT / "reports" / "templates")
+    return _path(_find("templates", os.path.join(_CHECKOUT, "reports", "templates")))
 
 
-def _find(name: str, in_checkout: Path) -> Path:
-    packaged = _PACKAGE / "_data" / name
+def _path(name: str) -> "Path":
+    from pathlib import Path
+
+    return Path(name)
+
+
+def _find(name: str, in_checkout: str) -> str:
+    packaged = os.path.join(_PACKAGE, "_data", name)
     for folder in (packaged, in_checkout):
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return folder
     raise KtraceError(
         "missing-files",

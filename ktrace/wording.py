@@ -1,8 +1,10 @@
 """Figures, lists and untrusted text in words; plain text with ordinary blanks."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from ktrace.findings import Rate
+if TYPE_CHECKING:
+    from ktrace.findings import Rate
 
 
 def clean(text: str) -> str:
@@ -61,7 +63,7 @@ def percent(share: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def interval(rate: Rate) -> str:
+def interval(rate: "Rate") -> str:
     """Return "21 to 100 %"; empty where there is nothing to bound."""
     if rate.low is None or rate.high is None:
         return ""

@@ -1,12 +1,17 @@
 """The probe is loaded while ktrace is imported, where `live` will want it, and taken once."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from ktrace import cli
 from ktrace.errors import KtraceError
 from ktrace.sources.live import ahead, backends
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Object:
@@ -85,3 +90,26 @@ def test_what_kept_it_from_loading_is_told_where_it_is_wanted() -> None:
     with pytest.raises(KtraceError, match="refused"):
         backends.load("libbpf", UNLOADABLE)
     assert len(MADE) == 1
+
+
+def test_nothing_heavy_is_imported_before_the_load_begins() -> None:
+    """What it takes is in the way of every capture: the kernel does not load meanwhile."""
+    heavy = ("collections.abc", "enum", "pathlib", "re", "typing")
+    code = (
+        "import sys; before = set(sys.modules); from ktrace.cli import main;"
+        " from ktrace.sources.live import ahead;"
+        f" print(sorted(set({heavy!r}) & (set(sys.modules) - before)))"
+    )
+    words = [sys.executable, "-S", "-c", code]  # without site, which may import anything
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
+
+
+def test_what_decodes_and_analyses_is_imported_after_the_attach() -> None:
+    code = (
+        "import sys; import ktrace.cli.live;"
+        " print([name for name in ('msgspec', 'ktrace.events', 'ktrace.analysis')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

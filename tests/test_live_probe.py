@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ktrace.resources import bpf_dir
-from ktrace.sources.live import attach, bcc, kernel, layout, libbpf
+from ktrace.sources.live import bcc, hooks, kernel, layout, libbpf, probe
 from ktrace.sources.live.ring import STRIDE
 
 BPF = bpf_dir()
@@ -83,7 +83,7 @@ def test_the_record_has_the_size_that_the_compiler_gives_it(tmp_path: Path) -> N
     told = subprocess.run([tmp_path / "size"], capture_output=True, text=True, check=True).stdout
     before_place = layout.RECORD.size - 16 - layout.PLACE.size
     sizes = (layout.RECORD.size, before_place - 4, before_place)
-    expected = (*sizes, layout.CONFIG.size, layout.COUNTERS.size)
+    expected = (*sizes, probe.CONFIG.size, layout.COUNTERS.size)
     assert told == "{} {} {} {} {}".format(*expected)
     assert STRIDE % 8 == 0 and STRIDE & (STRIDE - 1) == 0, "no record is broken at the ring's end"
 
@@ -91,7 +91,7 @@ def test_the_record_has_the_size_that_the_compiler_gives_it(tmp_path: Path) -> N
 def test_every_traced_call_has_a_number_where_the_architecture_has_the_call() -> None:
     lacking = {"x86_64": set(), "aarch64": {"dup2", "epoll_wait", "poll", "select"}}
     for machine, numbers in kernel.SYSCALLS.items():
-        missing = {call.name for call in attach.SYSCALLS} - set(numbers)
+        missing = {call.name for call in hooks.SYSCALLS} - set(numbers)
         assert missing == lacking[machine]
         assert max(numbers.values()) < constants("KT_")["KT_SYSCALLS"]
 
@@ -115,7 +115,7 @@ def test_the_probe_numbers_its_calls_as_user_space_does() -> None:
     ],
 )
 def test_every_traced_call_has_its_programs(
-    source: str, syscalls: tuple[attach.Syscall, ...]
+    source: str, syscalls: tuple[hooks.Syscall, ...]
 ) -> None:
     text = (BPF / source).read_text()
     enters = set(re.findall(r"^ENTER\((\w+),", text, re.MULTILINE))
@@ -130,7 +130,7 @@ def test_a_program_of_its_own_hangs_on_every_traced_call() -> None:
     text = (BPF / "bycall.h").read_text()
     pairs = set(re.findall(r"^PAIR\((\w+), (\w+),", text, re.MULTILINE))
     alone = set(re.findall(r"^ALONE\((\w+),", text, re.MULTILINE))
-    calls = (*attach.SYSCALLS, *libbpf.PEEKS)
+    calls = (*hooks.SYSCALLS, *libbpf.PEEKS)
     kin = {(c.name, c.exit_program) for c in calls if c.exit_program and c.name != "setsockopt"}
     assert pairs == {*kin, ("setsockopt", "setting")}
     assert alone == {c.name for c in calls if not c.exit_program}

@@ -7,16 +7,19 @@ status.  A command raises `KtraceError` where it cannot go on; only `main` print
 
 import io
 import os
-import re
 import sys
-from collections.abc import Sequence
+
+TYPE_CHECKING = False  # `typing` would keep a live capture waiting
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COMPLETION_VARIABLE = "_KTRACE_COMPLETE"
 DEFAULT_RING_BYTES = 8 << 20
-OTHERWISE = "-h$|--help|--ring-size|(--backend=)?bcc$"  # wants another probe, or none
+OTHERWISE = ("-h", "bcc", "--backend=bcc")  # of a line that wants another probe, or none
+OTHERWISE_FROM = ("--help", "--ring-size")
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: "Sequence[str] | None" = None) -> int:
     """Run one command and return the exit status; never let an exception out."""
     spare = -1
     try:
@@ -59,7 +62,9 @@ def _prepare_streams() -> None:
 def load_ahead(args: list[str]) -> None:
     """Let the probe load while the rest is imported, where `live` will want it."""
     own = args[: args.index("--")] if "--" in args else args
-    if own[:1] != ["live"] or os.geteuid() != 0 or any(re.match(OTHERWISE, word) for word in own):
+    if own[:1] != ["live"] or os.geteuid() != 0:
+        return
+    if any(word in OTHERWISE or word.startswith(OTHERWISE_FROM) for word in own):
         return
     from ktrace.sources.live import ahead
 

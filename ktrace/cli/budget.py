@@ -1,9 +1,11 @@
 """Stop before the connections that a report keeps use up the memory."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktrace.errors import KtraceError
-from ktrace.findings import Connection
+
+if TYPE_CHECKING:
+    from ktrace.findings import Connection
 
 SHARE = 0.7  # of the memory that is free at the start; rendering needs the rest
 
@@ -11,8 +13,8 @@ SHARE = 0.7  # of the memory that is free at the start; rendering needs the rest
 CONNECTION_BYTES = 600
 ROW_BYTES = 70
 
-MEMINFO = Path("/proc/meminfo")
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+MEMINFO = "/proc/meminfo"
+CGROUP_LIMIT = "/sys/fs/cgroup/memory.max"
 
 
 class Budget:
@@ -22,7 +24,7 @@ class Budget:
         self._left = SHARE * memory_available() if limit is None else limit
         self._kept = 0
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: "Connection") -> None:
         self._kept += 1
         self._left -= CONNECTION_BYTES + ROW_BYTES * len(connection.timeline)
         if self._left < 0:
@@ -37,9 +39,11 @@ def memory_available() -> float:
     """Return the bytes that this process may still take; infinity where nothing says."""
     limits = [float("inf")]
     try:
-        fields = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        with open(MEMINFO) as file:
+            fields = dict(line.split(":", 1) for line in file)
         limits.append(float(fields["MemAvailable"].split()[0]) * 1024)
-        limits.append(float(CGROUP_LIMIT.read_text()))  # "max" where there is none
+        with open(CGROUP_LIMIT) as file:
+            limits.append(float(file.read()))  # "max" where there is none
     except (OSError, KeyError, ValueError):
         pass
     return min(limits)

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-import ktrace
 from ktrace.cli import DEFAULT_RING_BYTES
 from ktrace.cli.output import Output, output_options
-from ktrace.sources.capture import FORMAT_VERSION, Header, Writer
-from ktrace.sources.live import backends, cgroup, privileges
-from ktrace.sources.live.losses import Losses
-from ktrace.sources.live.session import Session, Wanted
+from ktrace.sources.live import backends, privileges, targets
+from ktrace.sources.live.probe import Probe
+from ktrace.sources.live.targets import Wanted
 from ktrace.wording import plural
 
-# What analyses is imported when the probe is in place: events wait for it in the ring.
+# What decodes and analyses is imported when the probe is in place: events wait for it in the ring.
 if TYPE_CHECKING:
     from ktrace.cli.livetable import LiveTable
     from ktrace.findings import Report
     from ktrace.metrics import Metrics
+    from ktrace.sources.capture import Header, Writer
+    from ktrace.sources.live.losses import Losses
+    from ktrace.sources.live.session import Session
     from ktrace.sources.recorded import RecordedTrace
     from ktrace.timelines import Judged
 
@@ -101,13 +102,19 @@ def command(
     wanted = Wanted(
         pids=pids,
         comm=comm,
-        cgroup=None if group is None else cgroup.find(group),
+        cgroup=None if group is None else _cgroup(group),
         command=command_line,
         follow=not no_follow,
     )
     return Run(wanted, output, cast(backends.Backend, backend), ring_bytes(ring_size)).go(
         capture, force, metrics, duration
     )
+
+
+def _cgroup(path: str) -> tuple[int, int]:
+    from ktrace.sources.live import cgroup
+
+    return cgroup.find(path)
 
 
 def ring_bytes(megabytes: float) -> int:
@@ -141,32 +148,39 @@ class Run:
             from ktrace.metrics import Metrics
 
             self._metrics = Metrics(*metrics)
+        chosen = targets.chosen(self._wanted)  # the kernel may still be loading meanwhile
         loaded, passed_over = backends.load(self._backend, self._ring)
-        session = Session(loaded, self._wanted, self._ring)
-        header = Header(
-            version=FORMAT_VERSION,
-            tool=ktrace.__version__,
-            source=_label(self._wanted),
-            backend=loaded.name,
-            covered=backends.COVERED[loaded.name],
-            warnings=backends.limits(loaded, session.method),
-            inside=session.sees_rings,
-        )
+        probe = Probe(loaded, self._wanted, chosen)
         try:
-            writer = None if capture is None else Writer(capture, header, force)
+            writer = None if capture is None else self._writer(probe, capture, force)
             privileges.drop()
-            with _Signals(lambda number: self._interrupted(session, number)):
-                _say(header, passed_over, self._wanted)
-                session.deadline = None if duration is None else time.monotonic() + duration
-                report = self._analyse(session, header, writer)
+            with _Signals(lambda number: self._interrupted(probe, number)):
+                _say(loaded.name, passed_over, self._wanted)
+                deadline = None if duration is None else time.monotonic() + duration
+                report = self._capture(probe, writer, deadline)
         finally:
-            session.close()
+            probe.close()
             if self._metrics is not None:
                 self._metrics.close()
         self._output.write(report)
-        return session.status()
+        return 0 if probe.child is None else probe.child.wait()
 
-    def _analyse(self, session: Session, header: Header, writer: Writer | None) -> "Report":
+    def _writer(self, probe: Probe, capture: str, force: bool) -> "Writer":
+        from ktrace.sources.capture import Writer
+
+        return Writer(capture, _header(probe), force)
+
+    def _capture(self, probe: Probe, writer: "Writer | None", deadline: float | None) -> "Report":
+        from ktrace.sources.live.session import Session
+
+        session = Session(probe, self._ring)
+        session.deadline = deadline
+        try:
+            return self._analyse(session, _header(probe), writer)
+        finally:
+            session.close()
+
+    def _analyse(self, session: "Session", header: "Header", writer: "Writer | None") -> "Report":
         from ktrace.analysis import Analysis, Options
         from ktrace.sources.recorded import RecordedTrace
 
@@ -205,13 +219,13 @@ class Run:
         if self._table is not None:
             self._table.turn(trace.count, trace.lost)
 
-    def _interrupted(self, session: Session, number: int) -> None:
+    def _interrupted(self, probe: Probe, number: int) -> None:
         """Stop; a command is told first, and gets the chance to end by itself."""
         self._signals += 1
-        if session.child is None or self._signals > 1:
-            session.stop()
+        if probe.child is None or self._signals > 1:
+            probe.stop()
         elif number != signal.SIGINT:  # Ctrl-C reaches the command by itself
-            session.child.send(number)
+            probe.child.send(number)
 
 
 class _Signals:
@@ -233,7 +247,7 @@ class _Signals:
         self._take(number)
 
 
-def _of_losses(losses: Losses) -> Iterator[str]:
+def _of_losses(losses: "Losses") -> Iterator[str]:
     """Yield what a reader must know of the lost events beside their number."""
     if losses.skipped or losses.untracked:
         yield (
@@ -245,6 +259,23 @@ def _of_losses(losses: Losses) -> Iterator[str]:
             f"{plural(losses.foreign, 'call')} of 32-bit programs concerned connections and were"
             " not followed; they count as lost events"
         )
+
+
+def _header(probe: Probe) -> "Header":
+    """Return what a capture's file says of it."""
+    from ktrace import __version__
+    from ktrace.events import FAMILIES
+    from ktrace.sources.capture import FORMAT_VERSION, Header
+
+    return Header(
+        version=FORMAT_VERSION,
+        tool=__version__,
+        source=_label(probe.wanted),
+        backend=probe.loaded.name,
+        covered=FAMILIES,  # data calls are seen through what the socket has moved
+        warnings=backends.limits(probe.loaded, probe.method),
+        inside=probe.sees_rings,
+    )
 
 
 def _label(wanted: Wanted) -> str:
@@ -259,8 +290,8 @@ def _label(wanted: Wanted) -> str:
     return "live: " + ", ".join(parts)
 
 
-def _say(header: Header, passed_over: str | None, wanted: Wanted) -> None:
+def _say(backend: str, passed_over: str | None, wanted: Wanted) -> None:
     """Say on stderr which loader was taken, and why."""
     reason = f" ({passed_over})" if passed_over else ""
     end = "" if wanted.command else "; Ctrl-C ends it"
-    click.echo(f"ktrace: capturing with {header.backend}{reason}{end}", err=True)
+    click.echo(f"ktrace: capturing with {backend}{reason}{end}", err=True)

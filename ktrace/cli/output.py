@@ -3,19 +3,20 @@
 import functools
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
-import msgspec
 
 from ktrace.cli.budget import Budget
 from ktrace.errors import KtraceError
-from ktrace.findings import Connection, Report
-from ktrace.reporters import REPORTERS, text
-from ktrace.timelines import Judged
+from ktrace.reporters import REPORTERS
+
+# What prints is imported when there is something to print: a live capture begins sooner.
+if TYPE_CHECKING:
+    from ktrace.findings import Connection, Report
+    from ktrace.timelines import Judged
 
 Keep = Literal["all", "ktls", "none"]
 
@@ -57,11 +58,11 @@ class Output:
         return self.form == "ndjson" and not self.wanted
 
     @property
-    def listener(self) -> Callable[[Judged], None] | None:
+    def listener(self) -> "Callable[[Judged], None] | None":
         """Return what takes each connection, None where only the counts are shown."""
         return self.on_connection if self.streams or self.wanted or self.keep != "none" else None
 
-    def on_connection(self, judged: Judged) -> None:
+    def on_connection(self, judged: "Judged") -> None:
         """Take a connection that has ended: print it, remember it, or count its memory."""
         connection = judged.connection
         listed = connection.has_ktls or not self.only_ktls
@@ -87,25 +88,27 @@ class Output:
             if not os.path.isdir(os.path.dirname(real)):
                 raise FileNotFoundError(2, "the folder to write to does not exist", path)
 
-    def write(self, report: Report) -> None:
+    def write(self, report: "Report") -> None:
         """Write the files, then print what was asked for."""
         for name, path in self.files.items():
             REPORTERS[name].write(report, path)
         if self.wanted:
             self._print_connection(report)
         elif self.form == "text":
+            from ktrace.reporters import text
+
             click.echo(text.render(report, **_terminal()), nl=False)
         else:
             self._print_report(report)
 
-    def _print_report(self, report: Report) -> None:
+    def _print_report(self, report: "Report") -> None:
         if not self.streams:
             for chunk in REPORTERS[self.form].chunks(report):
                 sys.stdout.buffer.write(chunk)
         if self.form in ("csv", "ndjson"):
             _warn(report)
 
-    def _print_connection(self, report: Report) -> None:
+    def _print_connection(self, report: "Report") -> None:
         connection = self._found
         if connection is None:
             count = report.summary.connections + report.summary.listeners
@@ -115,8 +118,12 @@ class Output:
                 "ids are c1, c2, ... in the order of opening; --format csv lists them",
             )
         if self.form == "text":
+            from ktrace.reporters import text
+
             click.echo(text.render_connection(connection, **_terminal()), nl=False)
         elif self.form == "csv":
+            import msgspec
+
             self._print_report(msgspec.structs.replace(report, connections=(connection,)))
         else:
             _print_line(connection)
@@ -181,13 +188,15 @@ def _check_id(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return value
 
 
-def _print_line(connection: Connection) -> None:
+def _print_line(connection: "Connection") -> None:
     """Print one connection as JSON and send it out: whoever reads it may act on it at once."""
+    import msgspec
+
     sys.stdout.buffer.write(msgspec.json.encode(connection) + b"\n")
     sys.stdout.buffer.flush()
 
 
-def _warn(report: Report) -> None:
+def _warn(report: "Report") -> None:
     """Say on stderr what limits rows that hold no finding: what was lost or not understood."""
     for finding in report.findings:
         if finding.code.startswith("KT9"):
@@ -196,6 +205,8 @@ def _warn(report: Report) -> None:
 
 def _terminal() -> dict[str, Any]:
     """Return how to print: colour for a terminal that wants it, width up to 100, letters."""
+    import shutil
+
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return {
         "color": color and os.environ.get("TERM") != "dumb",

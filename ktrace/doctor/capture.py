@@ -72,7 +72,7 @@ def _tracefs() -> Check:
 
 def _function_hooks() -> Check:
     name = "kprobes and fentry"
-    kprobes = kernel.KPROBES.is_dir()
+    kprobes = kernel.has_kprobes()
     if os.geteuid() != 0:
         found = f"kprobes {'yes' if kprobes else 'no'}, fentry not known"
         return Check("live capture", name, "unknown", found, "run ktrace doctor as root")

@@ -10,15 +10,15 @@ import importlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import IO, Any
-
-import msgspec
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from ktrace import places
-from ktrace.findings import Report
+
+if TYPE_CHECKING:
+    from ktrace.findings import Report
 
 
-class Reporter(msgspec.Struct, frozen=True):
+class Reporter(NamedTuple):
     """An output format; `stdout` ones are offered by --format, `file` ones as --NAME FILE."""
 
     name: str
@@ -27,12 +27,12 @@ class Reporter(msgspec.Struct, frozen=True):
     stdout: bool = False
     file: bool = False
 
-    def render(self, report: Report) -> str | bytes:
+    def render(self, report: "Report") -> str | bytes:
         """Return the whole output; text is plain (no colour, 80 columns)."""
         rendered: str | bytes = self._load().render(report)
         return rendered
 
-    def chunks(self, report: Report) -> Iterator[bytes]:
+    def chunks(self, report: "Report") -> Iterator[bytes]:
         """Yield the output in pieces, so that a large one is never in memory twice."""
         module = self._load()
         if hasattr(module, "chunks"):
@@ -41,7 +41,7 @@ class Reporter(msgspec.Struct, frozen=True):
         rendered = module.render(report)
         yield rendered.encode() if isinstance(rendered, str) else rendered
 
-    def write(self, report: Report, path: str | os.PathLike[str]) -> None:
+    def write(self, report: "Report", path: str | os.PathLike[str]) -> None:
         """Write the output to a file, all of it or nothing."""
         with write_atomically(path, "wb") as file:
             for chunk in self.chunks(report):

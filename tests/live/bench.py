@@ -21,10 +21,10 @@ from ktrace.analysis import few_collections
 from ktrace.sources.live import backends, kernel
 from ktrace.sources.live.attach import Loaded, attach
 from ktrace.sources.live.decode import Decoder
-from ktrace.sources.live.layout import CONFIG
-from ktrace.sources.live.losses import FIRST
+from ktrace.sources.live.probe import CONFIG, FIRST, Probe
 from ktrace.sources.live.ring import STRIDE, Ring
-from ktrace.sources.live.session import Session, Wanted
+from ktrace.sources.live.session import Session
+from ktrace.sources.live.targets import Wanted
 
 HERE = Path(__file__).resolve().parent
 KTRACE = [sys.executable, "-c", "import sys; from ktrace.cli import main; sys.exit(main())"]
@@ -221,7 +221,7 @@ def drained(load: Path) -> None:
     line = (str(load), "sockets", "400000")
     print("\nevents, 8 MB ring")
     for backend in backends.LOADERS:
-        session = Session(_loaded(backend, 8), Wanted(command=line), 8 << 20)
+        session = Session(Probe(_loaded(backend, 8), Wanted(command=line), ()), 8 << 20)
         began = time.monotonic()
         events = sum(1 for _ in session.events())
         took = time.monotonic() - began

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ktrace.events import FAMILIES
-from ktrace.sources.live import attach, backends
+from ktrace.sources.live import backends, hooks
 from tests.live.capturing import Captured, capture
 from tests.live.conftest import HERE, need
 
@@ -54,7 +54,7 @@ def test_what_goes_through_the_ring_is_seen_or_said_not_to_be(ring: Path, tmp_pa
     clients = [c for c in done.report.connections if c.role == "client"]
     blind = [warning for warning in done.report.trace.warnings if backends.BLIND in warning]
     if blind:
-        assert not attach.ways_in(), "the probe could have looked inside"
+        assert not hooks.ways_in(), "the probe could have looked inside"
         # The kernel's own state changes tell of the connects; of the ULP nothing does.
         assert [c.outcome for c in clients] == ["unknown"] * (ROUNDS + 1)
         assert all(c.ordering is None for c in clients)

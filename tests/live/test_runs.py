@@ -97,14 +97,14 @@ def programs_loaded() -> int:
 # Before it attaches, it has the program fork a child, which goes on when the capture has begun.
 LATE_FORK = """
 import os, signal, time
-from ktrace.sources.live import session
-attach = session.attach
+from ktrace.sources.live import probe
+attach = probe.attach
 def late(loaded):
     os.kill(TARGET, signal.SIGUSR1)
     while not os.path.exists(READY):
         time.sleep(0.01)
     return attach(loaded)
-session.attach = late
+probe.attach = late
 """
 FORKS = """
 import os, signal, socket, sys, time

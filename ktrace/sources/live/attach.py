@@ -1,60 +1,15 @@
-"""Which program of the probe handles which call, and attaching them all."""
+"""Attach a loaded probe, and detach it."""
 
 import os
 import struct
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ktrace.errors import KtraceError
 from ktrace.sources.live import kernel
+from ktrace.sources.live.hooks import PREFIXES, Hook, Inside, Syscall
 
 if TYPE_CHECKING:
-    from ktrace.events import Family
-
-
-class Hook(NamedTuple):
-    """A program and its tracepoint; `category` None: a raw one."""
-
-    program: str
-    category: str | None
-    tracepoint: str
-
-
-Method = Literal["fentry", "kprobe"]
-
-
-class Inside(NamedTuple):
-    """A function of the kernel that the probe looks into: the name of its programs, and its own.
-
-    `since`: the first kernel where it tells more than the system calls do.
-    """
-
-    name: str
-    function: str
-    since: tuple[int, int] = (0, 0)
-
-
-ULP = Inside("ulp", "tcp_set_ulp")
-INSIDE = (
-    ULP,
-    Inside("connect4", "tcp_v4_connect"),
-    Inside("connect6", "tcp_v6_connect"),
-    Inside("key", "sock_common_setsockopt", (6, 7)),  # when io_uring learnt setsockopt
-)
-PREFIXES: dict[Method, tuple[str, str]] = {
-    "fentry": ("fexit", "fentry"),  # returns first: no call is seen beginning whose end is not
-    "kprobe": ("kretprobe", "kprobe"),
-}
-
-
-def ways_in() -> tuple[Method, ...]:
-    """Return how this kernel lets programs look into its functions, the cheapest first."""
-    fentry: tuple[Method, ...] = ("fentry",) if kernel.takes_fentry() else ()
-    kprobes: tuple[Method, ...] = ("kprobe",) if kernel.KPROBES.is_dir() else ()
-    return fentry + kprobes
-
-
-# The two that see all system calls: the first looks up which program handles the call.
-ANY = (Hook("any_exit", None, "sys_exit"), Hook("any_enter", None, "sys_enter"))
+    from ktrace.sources.live.hooks import Method
 
 
 class Loaded(Protocol):
@@ -76,7 +31,7 @@ class Loaded(Protocol):
     def hooks(self) -> tuple[Hook, ...]: ...
 
     @property
-    def method(self) -> Method | None:
+    def method(self) -> "Method | None":
         """How its probe looks into the kernel's functions, None where it cannot."""
         ...
 
@@ -84,7 +39,7 @@ class Loaded(Protocol):
     def inside(self) -> tuple[Inside, ...]: ...
 
     @property
-    def syscalls(self) -> "tuple[Syscall, ...]": ...
+    def syscalls(self) -> tuple[Syscall, ...]: ...
 
     @property
     def by_call(self) -> tuple[str, ...]:
@@ -98,51 +53,6 @@ class Loaded(Protocol):
     def map(self, name: str) -> int: ...
 
     def close(self) -> None: ...
-
-
-# Since then the kernel may preempt the programs of tracepoints, and skips a program on that CPU
-# until its preempted run goes on: two that see every call would miss whole time slices.
-PREEMPTS_SINCE = (7, 0)
-# One of these sees calls that never come to their function, since a seccomp filter refused them.
-REFUSED = ("return_permitted", "return_computed")
-
-
-class Syscall(NamedTuple):
-    """A traced system call: its exit program is shared by its kin, None where entry is enough."""
-
-    name: str
-    exit_program: str | None
-    family: "Family"
-    entry: str | None = None  # the entry program, where it is shared too
-
-
-SYSCALLS = (
-    Syscall("socket", "socket", "socket"),
-    Syscall("connect", "connect", "connect"),
-    Syscall("accept", "accept", "accept", "accept"),
-    Syscall("accept4", "accept", "accept", "accept"),
-    Syscall("listen", "listen", "listen"),
-    Syscall("setsockopt", "setsockopt", "setsockopt"),
-    Syscall("getsockopt", "asking", "getsockopt", "asking"),
-    Syscall("getpeername", "asking", "getsockopt", "asking"),
-    Syscall("close", None, "close"),
-    Syscall("close_range", None, "close"),
-    Syscall("shutdown", None, "close"),
-    Syscall("dup", "dup", "dup", "dup"),
-    Syscall("dup2", "dup", "dup", "dup"),
-    Syscall("dup3", "dup", "dup", "dup"),
-    Syscall("fcntl", "dup", "dup", "dup"),
-    Syscall("epoll_ctl", None, "wait"),
-    Syscall("epoll_wait", "epoll", "wait", "wait"),
-    Syscall("epoll_pwait", "epoll", "wait", "wait"),
-    Syscall("epoll_pwait2", "epoll", "wait", "wait"),
-    Syscall("poll", "poll", "wait", "wait"),
-    Syscall("ppoll", "poll", "wait", "wait"),
-    Syscall("select", "select", "wait", "wait"),
-    Syscall("pselect6", "select", "wait", "wait"),
-    Syscall("io_uring_setup", None, "wait", "io_uring"),
-    Syscall("io_uring_enter", None, "wait", "io_uring"),
-)
 
 
 class Attached:
@@ -224,7 +134,9 @@ def _look_inside(loaded: Loaded, attached: Attached) -> None:
 def _hang(program: int, hook: Hook) -> int:
     if hook.category is None:
         return kernel.attach_raw_tracepoint(program, hook.tracepoint)
-    tracefs = kernel.Tracefs()
+    from ktrace.sources.live.tracefs import Tracefs
+
+    tracefs = Tracefs()
     try:
         number = tracefs.number(hook.category, hook.tracepoint)
     finally:

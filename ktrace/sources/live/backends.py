@@ -1,12 +1,15 @@
 """Which loader to use: the first that works, and why not the other."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ktrace.errors import KtraceError
-from ktrace.events import FAMILIES, Family
 from ktrace.sources.live import kernel
-from ktrace.sources.live.attach import PREEMPTS_SINCE, REFUSED, Loaded, Method
+from ktrace.sources.live.attach import Loaded
+from ktrace.sources.live.hooks import PREEMPTS_SINCE, REFUSED
+
+if TYPE_CHECKING:
+    from ktrace.sources.live.hooks import Method
 
 Backend = Literal["auto", "libbpf", "bcc"]
 
@@ -31,8 +34,7 @@ def _bcc(ring_bytes: int) -> Loaded:
     return BccObject(ring_bytes)
 
 
-# What each loader's probe covers, and what it sees less of.
-COVERED: dict[str, tuple[Family, ...]] = {"libbpf": FAMILIES, "bcc": FAMILIES}
+# What each loader's probe sees less of.
 LIMITS: dict[str, tuple[str, ...]] = {
     "libbpf": (),
     "bcc": (
@@ -52,7 +54,7 @@ PREEMPTED = (
 )
 
 
-def limits(loaded: Loaded, method: Method | None) -> tuple[str, ...]:
+def limits(loaded: Loaded, method: "Method | None") -> tuple[str, ...]:
     """Return what a capture does not see, in words for its reader."""
     found = list(LIMITS[loaded.name])
     if not loaded.by_call and kernel.release() >= PREEMPTS_SINCE:

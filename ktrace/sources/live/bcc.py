@@ -12,12 +12,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktrace.errors import KtraceError
 from ktrace.resources import bpf_dir
-from ktrace.sources.live.attach import ANY, SYSCALLS, ULP, Hook, Inside, Method, Syscall
-from ktrace.sources.live.kernel import KPROBES, Tracefs, architecture
+from ktrace.sources.live.hooks import ANY, SYSCALLS, ULP, Hook, Inside, Syscall
+from ktrace.sources.live.kernel import architecture, has_kprobes
+from ktrace.sources.live.tracefs import Tracefs
+
+if TYPE_CHECKING:
+    from ktrace.sources.live.hooks import Method
 
 SITES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3/site-packages")
 DATA_IN = ("read", "readv", "recvfrom", "recvmsg", "recvmmsg")
@@ -51,7 +55,7 @@ class BccObject:
 
     def __init__(self, ring_bytes: int) -> None:
         module = _module()
-        self.method: Method | None = "kprobe" if KPROBES.is_dir() else None
+        self.method: Method | None = "kprobe" if has_kprobes() else None
         self.inside: tuple[Inside, ...] = (ULP,) if self.method else ()
         flags = [MACRO[architecture()], "-w", *_definitions(ring_bytes)]
         with _headers(), _silence():

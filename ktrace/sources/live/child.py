@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 
 from ktrace.errors import KtraceError
@@ -43,6 +44,12 @@ class Child:
                 code = os.waitstatus_to_exitcode(status)
                 self._status = code if code >= 0 else 128 - code
         return self._status
+
+    def wait(self) -> int:
+        """Return the exit status when the command has ended."""
+        while (status := self.poll()) is None:
+            time.sleep(0.01)
+        return status
 
     def send(self, number: int) -> None:
         """Pass a signal on."""

@@ -1,4 +1,4 @@
-"""The few system calls that attaching needs, and where tracepoints have their numbers.
+"""The few system calls that attaching needs.
 
 Both loaders attach through here, so that a probe is attached in one way whatever loaded it.
 """
@@ -6,9 +6,7 @@ Both loaders attach through here, so that a probe is attached in one way whateve
 import ctypes
 import errno
 import os
-import re
 import struct
-from pathlib import Path
 
 from ktrace.errors import KtraceError
 
@@ -17,8 +15,6 @@ _NUMBERS = {
     "x86_64": {"bpf": 321, "perf_event_open": 298},
     "aarch64": {"bpf": 280, "perf_event_open": 241},
 }
-_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same on every architecture
-_FSCONFIG_CMD_CREATE = 6
 
 # Numbers of the traced calls; a call that an architecture lacks is left out.
 SYSCALLS = {
@@ -117,10 +113,8 @@ PERF_TYPE_TRACEPOINT = 2
 PERF_ATTR_SIZE = 112
 PERF_FLAG_FD_CLOEXEC = 8
 PERF_EVENT_IOC_ENABLE = 0x2400
-KPROBES = Path("/sys/bus/event_source/devices/kprobe")
+KPROBES = "/sys/bus/event_source/devices/kprobe"
 PERF_EVENT_IOC_SET_BPF = 0x40042408
-
-TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
 
 def architecture() -> str:
@@ -137,11 +131,13 @@ def architecture() -> str:
 
 def release() -> tuple[int, int]:
     """Return the kernel's version as two numbers."""
-    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    major, _, rest = os.uname().release.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]  # of "1+", or "18-rc3"
+    return (int(major), int(minor)) if major.isdecimal() and minor else (0, 0)
 
 
-def _call(number: int, *args: object) -> int:
+def call(number: int, *args: object) -> int:
+    """Make a system call by its number; OSError where it fails."""
     result = _LIBC.syscall(ctypes.c_long(number), *args)
     if result < 0:
         error = ctypes.get_errno()
@@ -152,7 +148,7 @@ def _call(number: int, *args: object) -> int:
 def bpf(command: int, attributes: bytes) -> int:
     """Call bpf(2)."""
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    return _call(_NUMBERS[architecture()]["bpf"], command, buffer, len(attributes))
+    return call(_NUMBERS[architecture()]["bpf"], command, buffer, len(attributes))
 
 
 def map_lookup(fd: int, key: bytes, size: int) -> bytes:
@@ -194,7 +190,7 @@ def recursion_misses(program: int) -> int:
 def next_program(after: int) -> int:
     """Return the id of the kernel's next loaded program; OSError (ENOENT) after the last."""
     buffer = ctypes.create_string_buffer(struct.pack("=III", after, 0, 0), 12)
-    _call(_NUMBERS[architecture()]["bpf"], PROG_GET_NEXT_ID, buffer, 12)
+    call(_NUMBERS[architecture()]["bpf"], PROG_GET_NEXT_ID, buffer, 12)
     following: int = struct.unpack("=III", buffer.raw)[1]
     return following
 
@@ -218,6 +214,11 @@ def takes_fentry() -> bool:
     return True
 
 
+def has_kprobes() -> bool:
+    """Tell whether the kernel lets programs hang on kprobes."""
+    return os.path.isdir(KPROBES)
+
+
 def attach_tracing(program: int) -> int:
     """Attach an fentry or fexit program where it was loaded for; closing detaches it."""
     return bpf(RAW_TRACEPOINT_OPEN, struct.pack("=QI4x", 0, program))
@@ -225,8 +226,8 @@ def attach_tracing(program: int) -> int:
 
 def attach_kprobe(program: int, function: str, *, at_return: bool) -> int:
     """Attach a program to the entry or the return of a function of the kernel."""
-    kind = int((KPROBES / "type").read_text())
-    bit = (KPROBES / "format" / "retprobe").read_text().strip().removeprefix("config:")
+    kind = int(_read(f"{KPROBES}/type"))
+    bit = _read(f"{KPROBES}/format/retprobe").strip().removeprefix("config:")
     name = ctypes.create_string_buffer(function.encode())
     config = 1 << int(bit) if at_return else 0
     head = struct.pack("=IIQQQQ", kind, PERF_ATTR_SIZE, config, 0, 0, 0)
@@ -249,7 +250,7 @@ def attach_tracepoint(program: int, number: int) -> int:
 def _attach_perf(program: int, attributes: bytes) -> int:
     buffer = ctypes.create_string_buffer(attributes, PERF_ATTR_SIZE)
     # One event on one CPU does: the program hangs on the tracepoint, not on the event.
-    event = _call(
+    event = call(
         _NUMBERS[architecture()]["perf_event_open"], buffer, -1, 0, -1, PERF_FLAG_FD_CLOEXEC
     )
     try:
@@ -263,61 +264,6 @@ def _attach_perf(program: int, attributes: bytes) -> int:
     return event
 
 
-class Tracefs:
-    """Reads tracepoint numbers, also where tracefs is mounted nowhere."""
-
-    def __init__(self) -> None:
-        self._root = self._open()
-
-    def number(self, category: str, name: str) -> int | None:
-        """Return the number of a tracepoint, None where this kernel has none of that name."""
-        text = self.read(f"events/{category}/{name}/id")
-        return None if text is None else int(text)
-
-    def read(self, path: str) -> str | None:
-        """Return a file of tracefs, None where there is none."""
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root)
-        except FileNotFoundError:
-            return None
-        with open(fd) as file:
-            return file.read()
-
-    def field(self, category: str, name: str, field: str) -> int:
-        """Return where a field lies in a tracepoint's record, in bytes."""
-        text = self.read(f"events/{category}/{name}/format") or ""
-        found = re.search(rf"field:[^;]*\b{field};\s*offset:(\d+);", text)
-        if found is None:
-            raise KtraceError(
-                "tracepoint-format",
-                f"the tracepoint {category}:{name} has no field {field}",
-                "use --backend libbpf, or `ktrace record`",
-            )
-        return int(found[1])
-
-    def close(self) -> None:
-        os.close(self._root)
-
-    @staticmethod
-    def _open() -> int:
-        for root in TRACEFS:
-            if Path(root, "events", "syscalls").is_dir():
-                return os.open(root, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-        return _tracefs_without_mount_point()
-
-
-def _tracefs_without_mount_point() -> int:
-    """Open tracefs without leaving a mount behind (fsopen, Linux 5.2)."""
-    try:
-        context = _call(_FSOPEN, b"tracefs", 1)
-        try:
-            _call(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
-            return _call(_FSMOUNT, context, 1, 0)
-        finally:
-            os.close(context)
-    except OSError as error:
-        raise KtraceError(
-            "no-tracefs",
-            f"tracefs is not mounted and cannot be opened ({error.strerror})",
-            "mount it: mount -t tracefs tracefs /sys/kernel/tracing",
-        ) from None
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()

@@ -75,7 +75,6 @@ FORMAT = "QQQQIIii13sx42s16s"
 RECORD = struct.Struct("=" + FORMAT)
 WHAT = struct.Struct("=IIHBBB")
 PLACE = struct.Struct("=HIHH16s16s")
-CONFIG = struct.Struct("=16sQII")
 COUNTERS = struct.Struct("=QQQQ")  # lost, untracked, stacks, foreign
 STACKS = 256
 STACK_BYTES = 8192

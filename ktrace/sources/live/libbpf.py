@@ -2,13 +2,11 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 from ktrace.errors import KtraceError
-from ktrace.resources import bpf_dir
-from ktrace.sources.live.attach import (
+from ktrace.resources import bpf_folder
+from ktrace.sources.live.hooks import (
     ANY,
     INSIDE,
     PREEMPTS_SINCE,
@@ -18,14 +16,20 @@ from ktrace.sources.live.attach import (
     ULP,
     Hook,
     Inside,
-    Method,
     Syscall,
     ways_in,
 )
 from ktrace.sources.live.kernel import architecture, release, takes_fentry
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ktrace.sources.live.hooks import Method
+
 LIBRARY = "libbpf.so.1"
-BTF = Path("/sys/kernel/btf/vmlinux")
+LASTING = ("bpf_object__load", "bpf_object__close")
+BTF = "/sys/kernel/btf/vmlinux"
 # Other data calls are seen by what the socket has moved; a look with MSG_PEEK moves nothing.
 PEEKS = tuple(Syscall(name, "asking", "io", "asking") for name in ("recvfrom", "recvmsg"))
 CASTS_SINCE = (6, 2)  # a pointer of any origin can be given its type
@@ -41,18 +45,27 @@ FOREIGN = tuple(
 )
 
 
-class Variant(NamedTuple):
+class Variant:
     """One way to load the probe: which object, what it looks into, and the programs of an object
     that has one for each system call.
     """
 
-    file: str
-    method: Method | None
-    inside: tuple[Inside, ...]
-    by_call: tuple[str, ...] = ()
+    __slots__ = ("by_call", "file", "inside", "method")
+
+    def __init__(
+        self,
+        file: str,
+        method: "Method | None",
+        inside: tuple[Inside, ...],
+        by_call: tuple[str, ...] = (),
+    ) -> None:
+        self.file = file
+        self.method = method
+        self.inside = inside
+        self.by_call = by_call
 
 
-def _by_call() -> Iterator[tuple[str, ...]]:
+def _by_call() -> "Iterator[tuple[str, ...]]":
     """Yield the programs that hang on one function each, as many as a kernel may have."""
     for foreign in (FOREIGN, ()):
         for refused in REFUSED:
@@ -60,7 +73,7 @@ def _by_call() -> Iterator[tuple[str, ...]]:
     yield OWN
 
 
-def variants() -> Iterator[Variant]:
+def variants() -> "Iterator[Variant]":
     """Yield the ways that this kernel may take, the best first."""
     here = release()
     known = tuple(one for one in INSIDE if here >= one.since)
@@ -108,7 +121,7 @@ class LibbpfObject:
                 self.hooks += () if variant.by_call else ANY
                 return
             self.close()
-        if not BTF.exists():
+        if not os.path.exists(BTF):
             raise KtraceError(
                 "no-btf",
                 f"this kernel does not describe its types ({BTF})",
@@ -154,14 +167,14 @@ class LibbpfObject:
             self._object = None
 
     def _open(self, name: str) -> int | None:
-        path = bpf_dir() / name
-        if not path.is_file():
+        path = os.path.join(bpf_folder(), name)
+        if not os.path.isfile(path):
             raise KtraceError(
-                "no-object", f"{path.name} is not there", "build it with `make bpf`, or reinstall"
+                "no-object", f"{name} is not there", "build it with `make bpf`, or reinstall"
             )
         opened: int | None = self._library.bpf_object__open_file(os.fsencode(path), None)
         if not opened:
-            raise KtraceError("bpf-open", f"libbpf cannot read {path.name}", "install it again")
+            raise KtraceError("bpf-open", f"libbpf cannot read {name}", "install it again")
         return opened
 
     def _set_ring(self, ring_bytes: int) -> None:
@@ -177,9 +190,12 @@ class LibbpfObject:
         return fd
 
 
-def _library() -> ctypes.CDLL:
+def _library() -> SimpleNamespace:
+    """Return the functions of libbpf.  The lasting ones let other threads run meanwhile; for the
+    others, getting the interpreter back would take longer than they do.
+    """
     try:
-        library = ctypes.CDLL(LIBRARY, use_errno=True)
+        patient, quick = ctypes.CDLL(LIBRARY), ctypes.PyDLL(LIBRARY)
     except OSError:
         raise KtraceError(
             "no-libbpf",
@@ -198,9 +214,11 @@ def _library() -> ctypes.CDLL:
         "bpf_map__fd": (ctypes.c_int, [pointer]),
         "bpf_program__fd": (ctypes.c_int, [pointer]),
     }
+    functions = SimpleNamespace()
     for name, (result, arguments) in signatures.items():
-        function = getattr(library, name)
+        function = getattr(patient if name in LASTING else quick, name)
         function.restype, function.argtypes = result, arguments
+        setattr(functions, name, function)
     if not os.environ.get("KTRACE_DEBUG"):
-        library.libbpf_set_print(None)
-    return library
+        patient.libbpf_set_print(None)
+    return functions

@@ -5,8 +5,7 @@ from typing import NamedTuple
 from ktrace.sources.live import kernel
 from ktrace.sources.live.attach import Attached
 from ktrace.sources.live.layout import COUNTERS
-
-FIRST = b"\0\0\0\0"
+from ktrace.sources.live.probe import FIRST
 
 
 class Losses(NamedTuple):

@@ -1,16 +1,14 @@
 """Which processes to trace, and which sockets they had before: from /proc."""
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from ktrace.errors import KtraceError
 
 LISTEN = 0x0A
-PROC = Path("/proc")
+PROC = "/proc"
 
 
 class Existing(NamedTuple):
@@ -25,10 +23,33 @@ class Existing(NamedTuple):
     state: int
 
 
+class Wanted(NamedTuple):
+    """Whom to trace: processes, a name, a cgroup (id and depth), or a command to start."""
+
+    pids: tuple[int, ...] = ()
+    comm: str | None = None
+    cgroup: tuple[int, int] | None = None
+    command: tuple[str, ...] = ()
+    follow: bool = True
+
+    @property
+    def open_ended(self) -> bool:
+        """Processes may join at any time, so that none left is no end."""
+        return self.comm is not None or self.cgroup is not None
+
+
+def chosen(wanted: Wanted) -> set[int]:
+    """Return the processes to trace from the start; a command is not there yet."""
+    found = {process_of(pid) for pid in wanted.pids}
+    if wanted.comm is not None:
+        found |= set(processes_named(wanted.comm))
+    return with_children(found) if found and wanted.follow else found
+
+
 def process_of(pid: int) -> int:
     """Return the process of a process or thread id."""
     try:
-        status = (PROC / str(pid) / "status").read_text(errors="replace")
+        status = _text(f"{PROC}/{pid}/status")
     except OSError:
         raise KtraceError(
             "no-process", f"no process {pid}", "look the process up with ps or pgrep"
@@ -73,7 +94,7 @@ def existing_sockets(tgid: int) -> list[Existing]:
         return []
     found = []
     for name, family in (("tcp", "AF_INET"), ("tcp6", "AF_INET6")):
-        for line in _lines(PROC / str(tgid) / "net" / name)[1:]:
+        for line in _lines(f"{PROC}/{tgid}/net/{name}")[1:]:
             fields = line.split()
             for fd in inodes.get(int(fields[9]), ()):
                 found.append(_existing(tgid, fd, family, fields))
@@ -88,6 +109,8 @@ def _existing(tgid: int, fd: int, family: str, fields: list[str]) -> Existing:
 
 def _address(text: str) -> str:
     """Decode an address of /proc/net/tcp: 32-bit words in the host's order, then the port."""
+    import socket  # a start need not wait for it where nothing is open yet
+
     words, port = text.split(":")
     raw = bytes.fromhex(words)
     if sys.byteorder == "little":
@@ -114,19 +137,24 @@ def _socket_inodes(tgid: int) -> dict[int, list[int]]:
 def _descriptors(tgid: int) -> Iterator[tuple[int, str]]:
     """Yield each open descriptor with what it stands for."""
     try:
-        entries = list((PROC / str(tgid) / "fd").iterdir())
+        entries = os.listdir(f"{PROC}/{tgid}/fd")
     except OSError:
         return
     for entry in entries:
         try:
-            yield int(entry.name), os.readlink(entry)
+            yield int(entry), os.readlink(f"{PROC}/{tgid}/fd/{entry}")
         except OSError:
             continue
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: str) -> str:
+    with open(path, errors="replace") as file:
+        return file.read()
+
+
+def _lines(path: str) -> list[str]:
     try:
-        return path.read_text(errors="replace").splitlines()
+        return _text(path).splitlines()
     except OSError:
         return []
 
@@ -134,7 +162,7 @@ def _lines(path: Path) -> list[str]:
 def is_there(tgid: int) -> bool:
     """Tell whether a process runs (a zombie makes no more calls)."""
     try:
-        stat = (PROC / str(tgid) / "stat").read_text(errors="replace")
+        stat = _text(f"{PROC}/{tgid}/stat")
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
@@ -143,7 +171,8 @@ def is_there(tgid: int) -> bool:
 def comm_of(tgid: int) -> str | None:
     """Return the name of a process, None where it is gone."""
     try:
-        raw = (PROC / str(tgid) / "comm").read_bytes()
+        with open(f"{PROC}/{tgid}/comm", "rb") as file:
+            raw = file.read()
     except OSError:
         return None
     return raw.rstrip(b"\n").decode(errors="backslashreplace")

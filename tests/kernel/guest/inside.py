@@ -4,7 +4,7 @@ import sys
 
 from ktrace.cli import main
 from ktrace.sources.live import libbpf
-from ktrace.sources.live.attach import ways_in
+from ktrace.sources.live.hooks import ways_in
 
 way = sys.argv.pop(1)
 if way not in ways_in():
