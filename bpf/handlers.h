@@ -9,6 +9,7 @@
  *   process_traced(), kt_foreign(ctx), FOREIGN_ARG(): for calls of the other kind
  *   TASK, kt_task(), kt_id(), kt_traced_as(), pending_of(): the thread at hand, asked for once: on
  *                    processors that guard returns a call of a helper costs as much as all else here
+ *   kt_name(to)      the program's name, 16 bytes
  *   kt_walk()        the TCP socket behind a descriptor of this process
  *   kt_find()        the same, perhaps without its addresses, which kt_complete() adds
  *   kt_filtered()    whether this thread may have a seccomp filter; READ_ARGS_AT_EXIT()
@@ -70,24 +71,19 @@ INLINE struct kt_record *start_record(__u8 call, __u8 phase, __u64 start, __u64 
 	return start_record_of(bpf_get_current_pid_tgid(), call, phase, start, end);
 }
 
-/* The program's name, where a connection can begin: reading it costs as much as the rest of a record. */
+/* The program's name, where a connection can begin: before 6.2 reading it costs as much as the rest. */
 INLINE void sign(struct kt_record *r)
 {
-	bpf_get_current_comm(&r->comm, sizeof(r->comm));
+	kt_name(r->comm);
 }
 
 /* The entry of a call whose exit matters. */
-INLINE void begin_in(SELF self, struct kt_pending *p, __u8 call)
+INLINE void begin(SELF self, struct kt_pending *p, __u8 call)
 {
 	p->call = call;
 	p->start_ns = bpf_ktime_get_ns();
 	if (pending_put(self, p))
 		kt_count_untracked();
-}
-
-INLINE void begin(struct kt_pending *p, __u8 call)
-{
-	begin_in(kt_self(), p, call);
 }
 
 INLINE struct kt_sockinfo *known_sock(const struct kt_sock *s)
@@ -105,34 +101,50 @@ INLINE struct kt_sockinfo *known_sock(const struct kt_sock *s)
 	return info;
 }
 
-INLINE struct kt_sockinfo *ensure_sock(const struct kt_sock *s)
+/* Know a socket from here on; 1: it was not known before. */
+INLINE int meet(const struct kt_sock *s, struct kt_sockinfo **info)
 {
-	struct kt_sockinfo *info = known_sock(s);
 	struct kt_sockinfo fresh = {};
 
-	if (info || !s->sk)
-		return info;
+	*info = known_sock(s);
+	if (*info || !s->sk)
+		return 0;
 	fresh.ino = s->ino;
 	fresh.state = s->state;
 	socks_put(s->sk, &fresh);
-	return socks_find(s->sk);
+	return 1;
+}
+
+INLINE struct kt_sockinfo *ensure_sock(const struct kt_sock *s)
+{
+	struct kt_sockinfo *info;
+
+	return meet(s, &info) ? socks_find(s->sk) : info;
+}
+
+INLINE void note_sock(const struct kt_sock *s)
+{
+	struct kt_sockinfo *info;
+
+	meet(s, &info);
 }
 
 INLINE int on_enter_socket(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
 	__u32 type = ARG(ctx, 1);
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	if ((ARG(ctx, 0) != AF_INET_ && ARG(ctx, 0) != AF_INET6_) || (type & 0xf) != 1) {
 		if (kt_learns_others())
-			begin(&p, KT_SOCKET);
+			begin(self, &p, KT_SOCKET);
 		return 0;
 	}
 	p.arg0 = (__u32)ARG(ctx, 0) | ((__u32)ARG(ctx, 2) << 16);
 	p.arg1 = type;
-	begin(&p, KT_SOCKET);
+	begin(self, &p, KT_SOCKET);
 	return 0;
 }
 
@@ -149,7 +161,7 @@ INLINE void exit_socket(struct kt_pending *p, long ret)
 	}
 	kt_learn_fd(ret);
 	if (kt_walk(ret, &s))
-		ensure_sock(&s);
+		note_sock(&s);
 	r = start_record(KT_SOCKET, KT_WHOLE, p->start_ns, bpf_ktime_get_ns());
 	if (!r)
 		return;
@@ -167,14 +179,19 @@ INLINE int on_enter_connect(ENTER_CONTEXT *ctx)
 	struct kt_sock s = {};
 	struct kt_sockinfo *info;
 	struct kt_record *r;
+	__u32 asked[4] = {}; /* family and port, then an IPv4 address */
 	__u16 family = FAMILY_UNREADABLE;
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s))
 		return 0;
-	bpf_probe_read_user(&family, sizeof(family), (void *)ARG(ctx, 1));
+	if (!bpf_probe_read_user(asked, sizeof(asked), (void *)ARG(ctx, 1)))
+		family = asked[0];
+	else /* too short for an address, or not there */
+		bpf_probe_read_user(&family, sizeof(family), (void *)ARG(ctx, 1));
 	p.arg0 = family;
 	info = ensure_sock(&s);
 	if (info && family != AF_UNSPEC_) {
@@ -184,7 +201,7 @@ INLINE int on_enter_connect(ENTER_CONTEXT *ctx)
 	}
 	p.sk = s.sk;
 	p.state = s.state;
-	begin(&p, KT_CONNECT);
+	begin(self, &p, KT_CONNECT);
 	r = start_record(KT_CONNECT, KT_BEGIN, p.start_ns, 0);
 	if (!r)
 		return 0;
@@ -194,12 +211,9 @@ INLINE int on_enter_connect(ENTER_CONTEXT *ctx)
 	r->arg0 = family;
 	/* The address asked for, in place of the socket's own, which it has not got yet. */
 	if (family == AF_INET_ || family == AF_INET6_) {
-		__u16 port = 0;
-
-		bpf_probe_read_user(&port, sizeof(port), (void *)(ARG(ctx, 1) + 2));
-		r->dport = __builtin_bswap16(port);
+		r->dport = __builtin_bswap16(asked[0] >> 16);
 		if (family == AF_INET_)
-			bpf_probe_read_user(r->daddr, 4, (void *)(ARG(ctx, 1) + 4));
+			*(__u32 *)r->daddr = asked[1];
 		else
 			bpf_probe_read_user(r->daddr, 16, (void *)(ARG(ctx, 1) + 8));
 	}
@@ -248,14 +262,15 @@ INLINE void exit_connect(struct kt_pending *p, long ret)
 INLINE int on_enter_accept(ENTER_CONTEXT *ctx, __u64 number)
 {
 	struct kt_pending p = {};
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	p.fd = ARG(ctx, 0);
 	p.pointer = ARG(ctx, 1);
 	if (number == NR_ACCEPT4)
 		p.arg0 = ARG(ctx, 3);
-	begin(&p, number == NR_ACCEPT4 ? KT_ACCEPT4 : KT_ACCEPT);
+	begin(self, &p, number == NR_ACCEPT4 ? KT_ACCEPT4 : KT_ACCEPT);
 	return 0;
 }
 
@@ -287,15 +302,16 @@ INLINE int on_enter_listen(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
 	struct kt_sock s = {};
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!kt_walk(p.fd, &s))
 		return 0;
-	ensure_sock(&s);
+	note_sock(&s);
 	p.sk = s.sk;
-	begin(&p, KT_LISTEN);
+	begin(self, &p, KT_LISTEN);
 	return 0;
 }
 
@@ -343,7 +359,7 @@ INLINE __u16 told_before(struct kt_sock *s)
 	struct kt_sockinfo *info = known_sock(s);
 
 	if (!info) {
-		ensure_sock(s);
+		note_sock(s);
 		return 0;
 	}
 	if (!(info->flags & S_SEEN_CONNECT))
@@ -371,7 +387,7 @@ APART int enter_untold_ulp(__u64 registers, struct kt_pending *p, struct kt_sock
 		return 0;
 	if (is_early(s, flags))
 		flags |= kt_take_stack(registers, &stack);
-	begin(p, KT_ULP);
+	begin(kt_self(), p, KT_ULP);
 	r = start_record(KT_ULP, KT_BEGIN, p->start_ns, 0);
 	if (!r)
 		return 0;
@@ -396,7 +412,7 @@ INLINE void enter_ulp(ENTER_CONTEXT *ctx, SELF self, struct kt_pending *p, struc
 	}
 	/* A proof that had ended before cannot be undone by what overlaps: one record is enough, at the exit. */
 	p->flags = AT_ONCE;
-	begin_in(self, p, KT_ULP);
+	begin(self, p, KT_ULP);
 }
 
 /*
@@ -459,8 +475,8 @@ INLINE int on_enter_setsockopt(ENTER_CONTEXT *ctx)
 		enter_ulp(ctx, self, &p, &s);
 		return 0;
 	}
-	ensure_sock(&s);
-	begin_in(self, &p, p.call);
+	note_sock(&s);
+	begin(self, &p, p.call);
 	return 0;
 }
 
@@ -554,15 +570,16 @@ INLINE int on_enter_data(ENTER_CONTEXT *ctx, __u8 call)
 {
 	struct kt_pending p = {};
 	struct kt_sock s = {};
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
 		return 0;
 	p.sk = s.sk;
 	p.state = s.state;
-	begin(&p, call);
+	begin(self, &p, call);
 	return 0;
 }
 
@@ -572,8 +589,9 @@ INLINE int on_enter_splice(ENTER_CONTEXT *ctx)
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 	int out;
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	p.fd = ARG(ctx, 0);
 	out = !in_flight(p.fd, &s);
@@ -584,7 +602,7 @@ INLINE int on_enter_splice(ENTER_CONTEXT *ctx)
 	}
 	p.sk = s.sk;
 	p.state = s.state;
-	begin(&p, out ? KT_WRITE : KT_READ);
+	begin(self, &p, out ? KT_WRITE : KT_READ);
 	return 0;
 }
 
@@ -592,11 +610,12 @@ INLINE int on_enter_splice(ENTER_CONTEXT *ctx)
 INLINE int on_enter_socketpair(ENTER_CONTEXT *ctx)
 {
 	struct kt_pending p = {};
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	p.pointer = ARG(ctx, 3);
-	begin(&p, KT_SOCKET);
+	begin(self, &p, KT_SOCKET);
 	return 0;
 }
 
@@ -614,11 +633,12 @@ INLINE void exit_socketpair(struct kt_pending *p, long ret)
 INLINE int on_enter_clone(ENTER_CONTEXT *ctx, __u64 flags)
 {
 	struct kt_pending p = {};
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	p.pointer = flags;
-	begin(&p, KT_CLONE);
+	begin(self, &p, KT_CLONE);
 	return 0;
 }
 
@@ -656,8 +676,12 @@ INLINE int on_enter_asking(ENTER_CONTEXT *ctx, __u64 number)
 	struct kt_pending p = {};
 	struct kt_sock s = {};
 	__u8 call = asks(ctx, number);
+	SELF self;
 
-	if (!call || !kt_traced(ctx))
+	if (!call)
+		return 0;
+	self = kt_traced(ctx);
+	if (!self)
 		return 0;
 	p.fd = ARG(ctx, 0);
 	if (!in_flight(p.fd, &s))
@@ -665,7 +689,7 @@ INLINE int on_enter_asking(ENTER_CONTEXT *ctx, __u64 number)
 	p.pointer = ARG(ctx, 3); /* of getsockopt */
 	p.sk = s.sk;
 	p.state = s.state;
-	begin(&p, call);
+	begin(self, &p, call);
 	return 0;
 }
 
@@ -782,6 +806,7 @@ INLINE int on_enter_dup(ENTER_CONTEXT *ctx, __u64 number)
 	__u8 call = number == NR_DUP ? KT_DUP : number == NR_DUP2 ? KT_DUP2 : KT_DUP3;
 	struct kt_pending p = {.arg0 = -1};
 	struct kt_sock s = {};
+	SELF self;
 
 	if (number == NR_FCNTL) {
 		__u32 command = ARG(ctx, 1);
@@ -796,13 +821,14 @@ INLINE int on_enter_dup(ENTER_CONTEXT *ctx, __u64 number)
 		if (number == NR_DUP3)
 			p.arg1 = ARG(ctx, 2);
 	}
-	if (!kt_traced(ctx))
+	self = kt_traced(ctx);
+	if (!self)
 		return 0;
 	p.fd = ARG(ctx, 0);
 	/* dup2 and dup3 close their target: that matters even when what is copied is no socket. */
 	if (!kt_walk(p.fd, &s) && !kt_walk(p.arg0, &s))
 		return 0;
-	begin(&p, call);
+	begin(self, &p, call);
 	return 0;
 }
 
@@ -865,8 +891,9 @@ INLINE __u8 waits_by(__u64 number)
 INLINE int on_enter_wait(ENTER_CONTEXT *ctx, __u64 number)
 {
 	struct kt_pending p = {};
+	SELF self = kt_traced(ctx);
 
-	if (!kt_traced(ctx))
+	if (!self)
 		return 0;
 	if (number == NR_POLL || number == NR_PPOLL) {
 		p.fd = -1;
@@ -881,7 +908,7 @@ INLINE int on_enter_wait(ENTER_CONTEXT *ctx, __u64 number)
 		p.fd = ARG(ctx, 0);
 		p.pointer = ARG(ctx, 1);
 	}
-	begin(&p, waits_by(number));
+	begin(self, &p, waits_by(number));
 	return 0;
 }
 
@@ -1266,7 +1293,7 @@ INLINE int on_state(__u64 sk, __u32 before, __u32 after, __u16 sport)
 	info->state = after;
 	if (after == TCP_ESTABLISHED_)
 		kt_note_base(sk, info);
-	kt_describe(sk, &s);
+	kt_describe(sk, info->ino, &s);
 	if (before == TCP_CLOSE_ && after == TCP_LISTEN_ && sport)
 		ports_add(sport);
 	now = bpf_ktime_get_ns();

@@ -125,6 +125,7 @@ struct task_struct {
 	struct files_struct *files;
 	struct signal_struct *signal;
 	struct seccomp seccomp;
+	char comm[16];
 } CORE;
 
 #endif

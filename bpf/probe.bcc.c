@@ -208,6 +208,11 @@ INLINE int process_traced(void)
 	return traced.lookup(&tgid) ? 1 : joins(tgid);
 }
 
+INLINE void kt_name(char *to)
+{
+	bpf_get_current_comm(to, 16);
+}
+
 /* All that is kept of a thread is found by its number. */
 #define SELF __u64
 
@@ -453,7 +458,7 @@ INLINE void describe_place(__u64 sk, struct kt_sock *s)
 	__builtin_memcpy(s->daddr, place->daddr, 16);
 }
 
-INLINE void kt_describe(__u64 sk, struct kt_sock *s)
+INLINE void kt_describe(__u64 sk, __u32 ino, struct kt_sock *s)
 {
 	describe_place(sk, s);
 }

@@ -122,6 +122,18 @@ COUNTS(kt_count_lost, lost)
 COUNTS(kt_count_untracked, untracked)
 COUNTS(kt_count_foreign, foreign)
 
+INLINE void kt_name(char *to)
+{
+#ifdef KT_CAST
+	const __u64 *name = (void *)kt_task() + bpf_core_field_offset(struct task_struct, comm);
+
+	((__u64 *)to)[0] = name[0];
+	((__u64 *)to)[1] = name[1];
+#else
+	bpf_get_current_comm(to, 16);
+#endif
+}
+
 INLINE int same_name(const char *a, const char *b)
 {
 	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
@@ -142,7 +154,7 @@ INLINE int joins(__u32 tgid)
 		goto yes;
 	if (!c->comm[0])
 		return 0;
-	bpf_get_current_comm(comm, sizeof(comm));
+	kt_name(comm);
 	if (!same_name(comm, c->comm))
 		return 0;
 yes:
@@ -454,12 +466,10 @@ INLINE int kt_accepted(struct kt_pending *p, long fd, struct kt_sock *s)
 	return kt_walk(fd, s);
 }
 
-INLINE void kt_describe(__u64 sk, struct kt_sock *s)
+INLINE void kt_describe(__u64 sk, __u32 ino, struct kt_sock *s)
 {
-	struct kt_sockinfo *info = socks_find(sk);
-
 	describe_sock((struct sock *)sk, s);
-	s->ino = info ? info->ino : 0;
+	s->ino = ino;
 }
 
 INLINE __u32 inode_of(struct sock *sk)
