@@ -8,6 +8,7 @@
 #define EINTR_ 4
 #define EAGAIN_ 11
 #define EISCONN_ 106
+#define ENOSYS_ 38
 #define ERESTARTSYS_ 512
 
 #define TCP_ESTABLISHED_ 1

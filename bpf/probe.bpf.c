@@ -743,6 +743,23 @@ INLINE int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/*
+ * A seccomp filter may kill one thread of several in a kTLS call: the kernel asks it before its tracepoint
+ * of the entry, and there is no exit.  The registers still hold the call, and no result yet.
+ */
+INLINE void killed_in_call(TASK task)
+{
+#if defined(KT_CAST) && defined(KT_X86)
+	struct pt_regs *regs;
+
+	if (!kt_filtered() || pending_of(task))
+		return;
+	regs = (struct pt_regs *)kt_taken_over(0);
+	if (REG(regs, orig_ax) == NR_SETSOCKOPT && (long)REG(regs, ax) == -ENOSYS_)
+		on_refused_setsockopt(0, 1);
+#endif
+}
+
 INLINE int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (struct task_struct *)ctx->args[0];
@@ -753,6 +770,7 @@ INLINE int on_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!bpf_map_lookup_elem(&traced, &tgid))
 		return 0;
+	killed_in_call(kt_task());
 	last = BPF_CORE_READ(task, signal, live.counter) == 0;
 	if (last)
 		bpf_map_delete_elem(&traced, &tgid);

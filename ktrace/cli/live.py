@@ -148,7 +148,7 @@ class Run:
             from ktrace.metrics import Metrics
 
             self._metrics = Metrics(*metrics)
-        chosen = targets.chosen(self._wanted)  # the kernel may still be loading meanwhile
+        chosen = targets.choose(self._wanted)  # the kernel may still be loading meanwhile
         loaded, passed_over = backends.load(self._backend, self._ring)
         probe = Probe(loaded, self._wanted, chosen)
         try:

@@ -24,7 +24,7 @@ from ktrace.sources.live.decode import Decoder
 from ktrace.sources.live.probe import CONFIG, FIRST, Probe
 from ktrace.sources.live.ring import STRIDE, Ring
 from ktrace.sources.live.session import Session
-from ktrace.sources.live.targets import Wanted
+from ktrace.sources.live.targets import Wanted, choose
 
 HERE = Path(__file__).resolve().parent
 KTRACE = [sys.executable, "-c", "import sys; from ktrace.cli import main; sys.exit(main())"]
@@ -36,6 +36,7 @@ SAME = " ".join(
     for call in ("socket", "connect", "accept4", "setsockopt", "close")
     for half in ("enter", "exit")
 )
+Tracer = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 def build(folder: Path) -> Path:
@@ -112,40 +113,43 @@ def floor() -> Iterator[None]:
 def slowdown(load: Path, runs: int) -> None:
     """1,000 connections with 20 round trips each: time against the same without tracing.
 
-    Medians, by the clock and of the program's own CPU time, which other work on the machine does
-    not change much.  The untraced runs come right before the traced ones and right after them.  All
+    Medians of ratios, by the clock and of the program's own CPU time, which other work on the
+    machine does not change much.  A traced run stands between two untraced ones and is compared
+    with their mean, since the clock of a shared machine wanders by more than what is measured.  All
     run on one CPU: with two, most of the time goes into waking the other one up, and any work
     beside the load, such as a tracer's, keeps it awake and makes the load several times faster.
     """
     one = {min(os.sched_getaffinity(0))}
     line = [str(load), "connect", "1000", "20"]
-    print("\nconnect load, 1000 x 20 round trips (medians)   clock  untraced     CPU  untraced")
+    print(
+        "\nconnect load, 1000 x 20 round trips (medians)   clock   quartiles      CPU   quartiles"
+    )
 
-    def took(line: list[str]) -> list[tuple[int, int]]:
-        return [both(line, one) for _ in range(runs)]
-
-    def row(name: str, tracer: contextlib.AbstractContextManager[None], traced: list[str]) -> None:
-        bare = took(line)
-        with tracer:
-            during = took(traced)
-        bare += took(line)
+    def row(name: str, tracer: Tracer, traced: list[str], rounds: int) -> None:
+        ratios: list[list[float]] = []
+        before = both(line, one)
+        for _ in range(rounds):
+            with tracer():
+                during = both(traced, one)
+            after = both(line, one)
+            ratios.append([2 * d / (b + a) for b, d, a in zip(before, during, after, strict=True)])
+            before = after
         told = []
-        for which in (0, 1):
-            base = statistics.median(pair[which] for pair in bare)
-            ratio = statistics.median(pair[which] for pair in during) / base
-            told.append(f"{ratio:7.2f} {base / 1e6:6.0f} ms")
-        print(f"  {name:<44}{' '.join(told)}", flush=True)
+        for column in zip(*ratios, strict=True):
+            low, middle, high = statistics.quantiles(column, n=4)
+            told.append(f"{middle:7.2f}  {low:5.2f}-{high:5.2f}")
+        print(f"  {name:<44}{'  '.join(told)}", flush=True)
 
-    nothing = contextlib.nullcontext
-    row("nothing (the noise of this machine)", nothing(), line)
-    row("programs that do nothing (the floor)", floor(), line)
-    for backend in backends.LOADERS:
-        row(f"ktrace live ({backend})", live(backend, "--comm", load.name), line)
-    row("ktrace live, of another process", live("libbpf", "--comm", "nobody"), line)
+    many = 3 * runs
+    row("nothing (the noise of this machine)", contextlib.nullcontext, line, many)
+    row("programs that do nothing (the floor)", floor, line, many)
+    row("ktrace live (libbpf)", lambda: live("libbpf", "--comm", load.name), line, many)
+    row("ktrace live (bcc)", lambda: live("bcc", "--comm", load.name), line, runs)
+    row("ktrace live, of another process", lambda: live("libbpf", "--comm", "nobody"), line, many)
     if shutil.which("bpftrace"):
-        row("bpftrace, empty probes", bpftrace(SAME), line)
-    row("strace as record runs it", nothing(), [*RECORD, *line])
-    row("strace -f -yy", nothing(), [*YY, "-o", "/dev/null", *line])
+        row("bpftrace, empty probes", lambda: bpftrace(SAME), line, runs)
+    row("strace as record runs it", contextlib.nullcontext, [*RECORD, *line], runs)
+    row("strace -f -yy", contextlib.nullcontext, [*YY, "-o", "/dev/null", *line], runs)
 
 
 def calls(load: Path, runs: int) -> None:
@@ -221,7 +225,9 @@ def drained(load: Path) -> None:
     line = (str(load), "sockets", "400000")
     print("\nevents, 8 MB ring")
     for backend in backends.LOADERS:
-        session = Session(Probe(_loaded(backend, 8), Wanted(command=line), ()), 8 << 20)
+        wanted = Wanted(command=line)
+        probe = Probe(_loaded(backend, 8), wanted, choose(wanted))
+        session = Session(probe, 8 << 20)
         began = time.monotonic()
         events = sum(1 for _ in session.events())
         took = time.monotonic() - began

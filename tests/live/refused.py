@@ -10,9 +10,17 @@ import signal
 import socket
 import struct
 import sys
+import threading
+import time
 
 SETSOCKOPT = {"x86_64": 54, "aarch64": 208}
-ACTIONS = {"errno": 0x50001, "trap": 0x30000, "kill": 0x80000000, "allow": 0x7FFF0000}
+ACTIONS = {
+    "errno": 0x50001,
+    "trap": 0x30000,
+    "kill": 0x80000000,
+    "kill-thread": 0,
+    "allow": 0x7FFF0000,
+}
 OPTIONS = {
     "ulp": (socket.SOL_TCP, 31, b"tls"),
     "other": (socket.SOL_TCP, 31, b"espintcp"),
@@ -36,6 +44,17 @@ def refuse(action: int) -> None:
     assert libc.prctl(PR_SET_SECCOMP, FILTER, program, 0, 0) == 0
 
 
+def call_in_a_thread(fd: int, option: str) -> None:
+    """Make the call in a thread that does not come back, and wait until it is gone."""
+    level, name, value = OPTIONS[option]
+    libc = ctypes.CDLL(None)  # which lets the interpreter go on meanwhile
+    line = (fd, level, name, value, len(value))
+    thread = threading.Thread(target=libc.setsockopt, args=line, daemon=True)
+    thread.start()
+    while len(os.listdir("/proc/self/task")) > 1:
+        time.sleep(0.01)
+
+
 def main() -> None:
     action, *options = sys.argv[1:]
     listener = socket.create_server(("127.0.0.1", 0))
@@ -44,9 +63,14 @@ def main() -> None:
     signal.signal(signal.SIGSYS, lambda *_: None)
     refuse(ACTIONS[action])
     for option in options:
+        if action == "kill-thread":
+            call_in_a_thread(client.fileno(), option)
+            continue
         with contextlib.suppress(OSError):
             client.setsockopt(*OPTIONS[option])
     served[0].close()
+    if action == "kill-thread":
+        os._exit(0)  # the interpreter would wait for the thread
 
 
 if __name__ == "__main__":

@@ -109,3 +109,12 @@ def test_a_call_that_a_seccomp_filter_refuses_is_seen(
         assert not {None, "EPERM"}.intersection(tried)
     else:  # a signal in place of a result
         assert (client.outcome, set(tried)) == ("unknown", {None})
+
+
+def test_a_thread_that_a_seccomp_filter_kills_in_a_call_is_seen(tmp_path: Path) -> None:
+    """Others go on, and the kernel shows neither the entry nor the exit of its call."""
+    program = [sys.executable, str(HERE / "refused.py"), "kill-thread", "ulp"]
+    done = capture(tmp_path, ["--backend", "libbpf"], program)
+    (client,) = [c for c in done.report.connections if c.role == "client"]
+    assert (client.outcome, client.ordering) == ("unknown", "safe")
+    assert [one.result for one in client.ulp] == [None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ktrace.sources.live import kernel, targets
 from ktrace.sources.live.attach import Attached, Loaded, attach
 from ktrace.sources.live.child import Child
-from ktrace.sources.live.targets import Wanted
+from ktrace.sources.live.targets import Chosen, Wanted
 
 if TYPE_CHECKING:
     from ktrace.sources.live.hooks import Method
@@ -25,7 +25,7 @@ class Probe:
     was attached, and `existing` the sockets that they had.  `stopped`: the user has had enough.
     """
 
-    def __init__(self, loaded: Loaded, wanted: Wanted, chosen: Collection[int]) -> None:
+    def __init__(self, loaded: Loaded, wanted: Wanted, chosen: Chosen) -> None:
         self.loaded = loaded
         self.wanted = wanted
         self.alive: set[int] = set()
@@ -35,9 +35,10 @@ class Probe:
         self.stopped = False
         try:
             self._set_up()
-            self._take(chosen if self.child is None else (self.child.pid,))
+            self._take(chosen.tgids if self.child is None else (self.child.pid,))
             self.attached = attach(loaded)
-            self._take_missed()
+            if self.child is None and wanted.follow and targets.newest() != chosen.newest:
+                self._take_missed()
         except BaseException:
             self.close()
             if self.child is not None:
@@ -94,8 +95,6 @@ class Probe:
 
     def _take_missed(self) -> None:
         """Take children that were made between the choice and the attach: no fork showed them."""
-        if self.child is not None or not self.wanted.follow:
-            return
         traced = self.loaded.map("traced")
         while born := self._unseen(traced):
             self._take(born)

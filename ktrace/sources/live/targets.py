@@ -38,12 +38,22 @@ class Wanted(NamedTuple):
         return self.comm is not None or self.cgroup is not None
 
 
-def chosen(wanted: Wanted) -> set[int]:
-    """Return the processes to trace from the start; a command is not there yet."""
+class Chosen(NamedTuple):
+    """The processes to trace from the start (a command is not there yet), and the newest thread of
+    the host when they were looked for.
+    """
+
+    tgids: set[int]
+    newest: int
+
+
+def choose(wanted: Wanted) -> Chosen:
+    """Look for the processes to trace."""
+    before = newest()
     found = {process_of(pid) for pid in wanted.pids}
     if wanted.comm is not None:
         found |= set(processes_named(wanted.comm))
-    return with_children(found) if found and wanted.follow else found
+    return Chosen(with_children(found) if found and wanted.follow else found, before)
 
 
 def process_of(pid: int) -> int:
@@ -73,6 +83,11 @@ def with_children(pids: set[int]) -> set[int]:
         found |= more
         grown = bool(more)
     return found
+
+
+def newest() -> int:
+    """Return the id of the thread that was made last, on the whole host."""
+    return int(_text(f"{PROC}/loadavg").split()[-1])
 
 
 def _of_all(name: str) -> Iterator[tuple[int, bytes]]:
