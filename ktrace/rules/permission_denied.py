@@ -15,7 +15,8 @@ for everything that runs under it.
 
 - SELinux that denies loading the module shows as ENOENT (KT201).
 - A seccomp filter that answers with a signal shows no error: the call never returns. A filter that
-  kills one thread of several ends the trace of that thread before the call.
+  kills one thread of several ends the trace of that thread before the call; such a call is shown
+  by `ktrace live` with libbpf alone, on x86-64 from Linux 6.2 on.
 - The kernel asks a seccomp filter before the one with which `ktrace record -- COMMAND` lets strace
   pass over other calls. So where the program itself installs a filter, a log of `ktrace record --
   COMMAND` does not show what that refuses; a connection of it that shows no kTLS call is

@@ -140,7 +140,7 @@ class Decoder:
             at = places.get(place) or self._place(place)
             sock = identify(sk, at.inode, kind, fd, detail) if sk else None
             if make is not None:
-                detail = make(result, place, at)
+                detail = make(result, at)
             errno = None
             if result < 0:
                 errno, result = _errno(-result), -1
@@ -247,18 +247,25 @@ def _state_change(
     fd: int,
 ) -> Event:
     inside = fd >= 0  # a call on this descriptor; else the thread is whichever was running
-    return Event(
+    return Event(  # by position, which is faster
         STATE,
         WHOLE,
         tid if inside else 0,
         "state",
         fd if inside else None,
-        start_ns=when,
-        end_ns=when,
-        detail=change,
-        note=note,
-        tgid=tgid if inside else None,
-        sock=sock,
+        None,
+        None,
+        when,
+        when,
+        0,
+        None,
+        change,
+        note,
+        None,
+        tgid if inside else None,
+        None,
+        None,
+        sock,
     )
 
 

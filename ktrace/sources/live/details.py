@@ -49,7 +49,7 @@ def where(place: bytes) -> Where:
     family, inode, sport, dport, saddr, daddr = PLACE.unpack(place)
     protocol = _PROTOCOLS.get(family)
     if protocol is None:
-        return Where(None, inode, 0, 0, b"")
+        return Where(None, inode, 0, dport, daddr)
     local = f"{_host(family, saddr)}:{sport}" if sport else None
     peer = f"{_host(family, daddr)}:{dport}" if dport else None
     return Where(FdNote(protocol, inode or None, local, peer), inode, family, dport, daddr)
@@ -142,8 +142,8 @@ FIXED: dict[Kind, Callable[[What], Detail]] = {
     Kind.EXIT: lambda w: IntDetail(int(bool(w.flags & layout.THREAD))),
 }
 
-# Details that also need the result, the place as it came, or what it says.
-Maker = Callable[[int, bytes, Where], Detail | None]
+# Details that also need the result, or what the place says.
+Maker = Callable[[int, Where], Detail | None]
 
 
 def maker(kind: Kind, what: What) -> Maker | None:
@@ -151,23 +151,18 @@ def maker(kind: Kind, what: What) -> Maker | None:
     if kind is Kind.CONNECT:
         return _connect_maker(what)
     if kind is Kind.ACCEPT:
-        return lambda result, place, at: AcceptDetail(at.peer, what.cloexec)
+        return lambda result, at: AcceptDetail(at.peer, what.cloexec)
     if kind in (Kind.SO_ERROR, Kind.TCP_INFO):
-        return lambda result, place, at: None if result < 0 else IntDetail(what.arg0)
+        return lambda result, at: None if result < 0 else IntDetail(what.arg0)
     if kind is Kind.GETPEERNAME:
-        return lambda result, place, at: at.peer
+        return lambda result, at: at.peer
     return None
 
 
 def _connect_maker(what: What) -> Maker:
     if what.arg0 == _socket.AF_UNSPEC:
-        return lambda result, place, at: Endpoint("AF_UNSPEC")
+        return lambda result, at: Endpoint("AF_UNSPEC")
     if what.begun:
-        return lambda result, place, at: _asked(what.arg0, place)
-    return lambda result, place, at: at.peer
-
-
-def _asked(family: int, place: bytes) -> Endpoint | None:
-    """Return the address that connect() asked for, which stands in place of the socket's own."""
-    _, _, _, dport, _, daddr = PLACE.unpack(place)
-    return endpoint(family, daddr, dport)
+        # what it asked for stands in place of the socket's own
+        return lambda result, at: endpoint(what.arg0, at.daddr, at.dport)
+    return lambda result, at: at.peer
