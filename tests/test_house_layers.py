@@ -66,7 +66,6 @@ LONG = {
     "ktrace/sequencer/tracked.py:__init__": "one line a field",
     "ktrace/sources/live/decode.py:decode": "the innermost loop of a capture; half is one Event",
     "ktrace/sources/strace/scan.py:_clean_rows": "the innermost loop; a call a line costs too much",
-    "ktrace/sources/strace/calls.py": "one small decoder after the other",
     "ktrace/sources/strace/usual.py:_rows": "half of it is one Row, a line a field",
     "ktrace/sources/strace/reader.py:_event": "half of it is one Event, a line a field",
 }

@@ -9,7 +9,7 @@ import pytest
 
 from ktrace.analysis import analyse
 from ktrace.events import CloneDetail, DupDetail
-from ktrace.sources.strace import calls
+from ktrace.sources.strace.decoded import Unreadable
 from tests.test_contract_parse import CONNECT, FAST_OPEN, SOCKET, ULP, ULP_RACED
 from tests.test_strace_values import decoded
 from tests.verdicts import connections, verdicts
@@ -100,7 +100,7 @@ def test_what_a_clone_shares_is_in_its_flags(arguments: str, shared: tuple[bool,
 
 
 def test_close_range_without_its_bounds_is_told() -> None:
-    with pytest.raises(calls.Unreadable):
+    with pytest.raises(Unreadable):
         decoded("close_range(3) = 0")
 
 

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from ktrace import uapi
 from ktrace.events import Endpoint, FdNote, KeyDetail, Kind, UlpDetail
 from ktrace.sources.strace import calls, fast, lines, values
+from ktrace.sources.strace.decoded import Decoded
 from ktrace.sources.strace.repair import glue, unglue
 
 
-def decoded(record: str) -> calls.Decoded | None:
+def decoded(record: str) -> Decoded | None:
     name, _, rest = record.partition("(")
     out = lines.whole(rest)
     assert out is not None, record

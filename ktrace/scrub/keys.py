@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ktrace.scrub import strings
 from ktrace.scrub.options import Change, Counts, Refused
 from ktrace.scrub.view import DUMP, JUNK, START, View
-from ktrace.sources.strace.calls import is_key_material
+from ktrace.sources.strace.options import is_key_material
 
 KEPT = 4  # bytes of crypto_info that are no secret: version and cipher
 _NUMBER = rb"(?:0x0*11a|0*282|0+432)\b"

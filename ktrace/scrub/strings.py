@@ -3,7 +3,7 @@
 import re
 
 from ktrace.sources.strace import values
-from ktrace.sources.strace.calls import FILLERS
+from ktrace.sources.strace.options import FILLERS
 
 LONGEST = 1 << 16  # strace -s can be larger, but no such string is searched for keys
 FILLER = bytes((FILLERS[1],))

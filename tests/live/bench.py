@@ -232,6 +232,7 @@ def drained(load: Path) -> None:
         events = sum(1 for _ in session.events())
         took = time.monotonic() - began
         session.close()
+        probe.close()
         lost = session.losses.total
         rate = f"{events / took:,.0f} a second"
         print(f"  {backend:<8} {events:,} events, {lost:,} lost; decoded {rate}")

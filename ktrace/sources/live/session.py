@@ -71,10 +71,9 @@ class Session:
         self._tell_losses()
 
     def close(self) -> None:
-        """Detach, and let go of everything."""
+        """Detach, and let go of the ring; the probe is its owner's to close."""
         self._detach()
         self._ring.close()
-        self._probe.close()
 
     def _some(self, chunk: bytes) -> Iterator[Event]:
         self._tell_losses()

@@ -28,7 +28,7 @@ from ktrace.events import (
     UlpDetail,
     WaitDetail,
 )
-from ktrace.sources.strace import calls, values
+from ktrace.sources.strace import calls, options, values
 
 Known = TypeVar("Known")
 
@@ -194,7 +194,7 @@ def _option(text: bytes) -> tuple[Kind, Detail] | None:
         return None
     level, name, value, optlen = match.groups()
     if level == b"SOL_TCP" and name == b"TCP_ULP":
-        ulp = calls.ulp_name(f"[{value.decode()}]")
+        ulp = options.ulp_name(f"[{value.decode()}]")
         if ulp in (None, "tls"):
             return Kind.ULP, UlpDetail(ulp, int(optlen))
         return Kind.SOCKOPT, OptionDetail("SOL_TCP", "TCP_ULP")
@@ -226,12 +226,12 @@ def _key(fd: bytes, text: bytes, result: Result, duration_ns: int | None) -> Rea
 
 
 def _shows_key(four: bytes, rest: bytes) -> bool:
-    return calls.crypto_info((b'"%s%s"' % (four, rest)).decode("utf-8", "replace"))[2]
+    return options.crypto_info((b'"%s%s"' % (four, rest)).decode("utf-8", "replace"))[2]
 
 
 @lru_cache(maxsize=64)
 def _key_detail(direction: bytes, four: bytes, optlen: bytes) -> KeyDetail:
-    version, cipher, _ = calls.crypto_info(f'"{four.decode()}"')
+    version, cipher, _ = options.crypto_info(f'"{four.decode()}"')
     return KeyDetail("tx" if direction == b"TX" else "rx", version, cipher, int(optlen))
 
 

@@ -8,9 +8,10 @@ import msgspec
 from ktrace.events import BEGIN, END, WHOLE, Event, Kind, Phase, WaitDetail
 from ktrace.sources.strace import fast, lines, scan
 from ktrace.sources.strace.account import Account
-from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS, Decoded, Unreadable
+from ktrace.sources.strace.calls import DECODERS, FAMILY_OF, OUT_ARGUMENTS
 from ktrace.sources.strace.clock import Clock
 from ktrace.sources.strace.datacalls import Consumer, DataCalls, NobodySays, only_moved
+from ktrace.sources.strace.decoded import Decoded, Unreadable
 from ktrace.sources.strace.fast import Read
 from ktrace.sources.strace.lone import Lone
 from ktrace.sources.strace.passed import Passed
