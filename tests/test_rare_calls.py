@@ -234,3 +234,16 @@ def test_many_calls_of_which_none_failed_may_be_a_log_of_strace_z(
     log.write_text(text + "close(99) = -1 EBADF (Bad file descriptor)\n" * refused)
     warnings = analyse([str(log)]).trace.warnings
     assert any("strace -z" in warning for warning in warnings) is warned
+
+
+@pytest.mark.parametrize("sign", ["&lt;", "&#60;", "&#x3c;"])
+def test_a_data_call_that_a_web_page_encoded_is_read(tmp_path: Path, sign: str) -> None:
+    """Alone in what is read last, nothing but its descriptor shows that it is encoded."""
+    log = tmp_path / "log"
+    log.write_text(
+        f"674 socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 5{sign}socket:[46992]&gt;\n"
+        f"674 recvfrom(5{sign}socket:[46992]&gt;, 0x55d0c0de, 4096, 0, NULL, NULL) = -1 ENOTCONN"
+        " (Transport endpoint is not connected)\n"
+    )
+    trace = analyse([str(log)]).trace
+    assert (trace.events, trace.not_understood) == (2, 0)

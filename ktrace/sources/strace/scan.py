@@ -71,6 +71,7 @@ _START = re.compile(
         rf"(?:{grammar.CALL_NAME}\(|--- |\+\+\+ |<\.\.\. \w+ resumed)"
     ).encode()
 )
+_ENCODED_FD = re.compile(rb"\(\d+&(?:lt|#)")
 _LONE_HEAD = re.compile(rf"(?:> ?)*{grammar.PLAIN_HEAD}".encode())
 _DAMAGED_START = re.compile(
     rb"(?:[ \t\xc2\xa0>#$%*;|/]|&gt;|&nbsp;|=20|\x1b\[[0-9;]*m|<\w[^>\n]{0,40}>)*+"
@@ -141,7 +142,7 @@ def scan(
     data call is.
     """
     block = None
-    hurt = dialect.numbered or dialect.folded
+    hurt = dialect.numbered or dialect.folded or _is_encoded(data)
     if large and not hurt and not dialect.relative:
         block = scan_usual(data, symbolic=dialect.symbolic, detailed=detailed)
     if block is None and not hurt:
@@ -151,6 +152,11 @@ def scan(
     if not look:
         return block
     return block._replace(unfiltered=is_unfiltered(data), waits=_has_waits(data))
+
+
+def _is_encoded(data: bytes) -> bool:
+    """Tell a block of a web page: a data call whose descriptor is 5&lt;... would be passed over."""
+    return (b"&lt;" in data or b"&#" in data) and _ENCODED_FD.search(data) is not None
 
 
 def _has_waits(data: bytes) -> bool:
