@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -164,3 +165,20 @@ def test_the_kernel_decides_which_object_comes_first(
     assert found[0].file == first and found[0].method == ways[0]
     assert all(bool(one.by_call) == ("bycall" in one.file) for one in found)
     assert found[-1].file == f"probe.{machine}.o" and found[-1].method is None
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("6.1.0-13-amd64", (6, 1)),
+        ("6.18-rc3", (6, 18)),
+        ("7.0+", (7, 0)),
+        ("6.x", (0, 0)),
+        ("unknown", (0, 0)),
+    ],
+)
+def test_the_kernels_version_is_two_numbers(
+    monkeypatch: pytest.MonkeyPatch, text: str, version: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=text))
+    assert kernel.release() == version

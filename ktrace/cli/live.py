@@ -152,7 +152,7 @@ class Run:
         loaded, passed_over = backends.load(self._backend, self._ring)
         probe = Probe(loaded, self._wanted, chosen)
         try:
-            writer = None if capture is None else self._writer(probe, capture, force)
+            writer = None if capture is None else _writer(probe, capture, force)
             privileges.drop()
             with _Signals(lambda number: self._interrupted(probe, number)):
                 _say(loaded.name, passed_over, self._wanted)
@@ -164,11 +164,6 @@ class Run:
                 self._metrics.close()
         self._output.write(report)
         return 0 if probe.child is None else probe.child.wait()
-
-    def _writer(self, probe: Probe, capture: str, force: bool) -> "Writer":
-        from ktrace.sources.capture import Writer
-
-        return Writer(capture, _header(probe), force)
 
     def _capture(self, probe: Probe, writer: "Writer | None", deadline: float | None) -> "Report":
         from ktrace.sources.live.session import Session
@@ -276,6 +271,12 @@ def _header(probe: Probe) -> "Header":
         warnings=backends.limits(probe.loaded, probe.method),
         inside=probe.sees_rings,
     )
+
+
+def _writer(probe: Probe, capture: str, force: bool) -> "Writer":
+    from ktrace.sources.capture import Writer
+
+    return Writer(capture, _header(probe), force)
 
 
 def _label(wanted: Wanted) -> str:

@@ -21,7 +21,7 @@ from ktrace.analysis import few_collections
 from ktrace.sources.live import backends, kernel
 from ktrace.sources.live.attach import Loaded, attach
 from ktrace.sources.live.decode import Decoder
-from ktrace.sources.live.probe import CONFIG, FIRST, Probe
+from ktrace.sources.live.probe import CONFIG, Probe
 from ktrace.sources.live.ring import STRIDE, Ring
 from ktrace.sources.live.session import Session
 from ktrace.sources.live.targets import Wanted, choose
@@ -249,7 +249,7 @@ def rates(load: Path, kind: str, events: int) -> tuple[float, float]:
     size = 64
     loaded = _loaded("libbpf", size)
     config = CONFIG.pack(load.name.encode(), 0, 0, 1)
-    kernel.map_update(loaded.map("config"), FIRST, config)
+    kernel.map_update(loaded.map("config"), kernel.FIRST, config)
     attached = attach(loaded)
     line = [str(load), kind, str(events), "1"]
     subprocess.run(line, stdout=subprocess.DEVNULL, check=True)

@@ -113,6 +113,7 @@ PERF_TYPE_TRACEPOINT = 2
 PERF_ATTR_SIZE = 112
 PERF_FLAG_FD_CLOEXEC = 8
 PERF_EVENT_IOC_ENABLE = 0x2400
+FIRST = b"\0\0\0\0"  # the key of the only entry of a map
 KPROBES = "/sys/bus/event_source/devices/kprobe"
 PERF_EVENT_IOC_SET_BPF = 0x40042408
 
@@ -134,6 +135,12 @@ def release() -> tuple[int, int]:
     major, _, rest = os.uname().release.partition(".")
     minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]  # of "1+", or "18-rc3"
     return (int(major), int(minor)) if major.isdecimal() and minor else (0, 0)
+
+
+def text_of(path: str) -> str:
+    """Return what a small file of /proc or /sys says."""
+    with open(path, errors="replace") as file:
+        return file.read()
 
 
 def call(number: int, *args: object) -> int:
@@ -226,8 +233,8 @@ def attach_tracing(program: int) -> int:
 
 def attach_kprobe(program: int, function: str, *, at_return: bool) -> int:
     """Attach a program to the entry or the return of a function of the kernel."""
-    kind = int(_read(f"{KPROBES}/type"))
-    bit = _read(f"{KPROBES}/format/retprobe").strip().removeprefix("config:")
+    kind = int(text_of(f"{KPROBES}/type"))
+    bit = text_of(f"{KPROBES}/format/retprobe").strip().removeprefix("config:")
     name = ctypes.create_string_buffer(function.encode())
     config = 1 << int(bit) if at_return else 0
     head = struct.pack("=IIQQQQ", kind, PERF_ATTR_SIZE, config, 0, 0, 0)
@@ -262,8 +269,3 @@ def _attach_perf(program: int, attributes: bytes) -> int:
         os.close(event)
         raise
     return event
-
-
-def _read(path: str) -> str:
-    with open(path) as file:
-        return file.read()

@@ -5,7 +5,6 @@ from typing import NamedTuple
 from ktrace.sources.live import kernel
 from ktrace.sources.live.attach import Attached
 from ktrace.sources.live.layout import COUNTERS
-from ktrace.sources.live.probe import FIRST
 
 
 class Losses(NamedTuple):
@@ -39,4 +38,4 @@ class Counters:
         return self._read()[2]
 
     def _read(self) -> tuple[int, ...]:
-        return COUNTERS.unpack(kernel.map_lookup(self._fd, FIRST, COUNTERS.size))
+        return COUNTERS.unpack(kernel.map_lookup(self._fd, kernel.FIRST, COUNTERS.size))

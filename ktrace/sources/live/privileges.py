@@ -5,6 +5,7 @@ import os
 import struct
 
 from ktrace.errors import KtraceError
+from ktrace.sources.live.kernel import text_of
 
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_KILL = 1, 2, 5
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 19, 21, 38, 39
@@ -49,7 +50,7 @@ def drop() -> None:
     """Give up every capability that a running capture does not need, for good."""
     have = effective()
     mask = sum(1 << bit for bit in KEPT) & have
-    last = int(_read("/proc/sys/kernel/cap_last_cap"))
+    last = int(text_of("/proc/sys/kernel/cap_last_cap"))
     for bit in range(last + 1):
         if not mask >> bit & 1:
             _LIBC.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0)
@@ -64,8 +65,3 @@ def drop() -> None:
             f"cannot give up privileges: {os.strerror(error)}",
             "report this with the output of `ktrace doctor`",
         )
-
-
-def _read(path: str) -> str:
-    with open(path) as file:
-        return file.read()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # struct kt_config: name, cgroup and its level, whether children are followed.
 CONFIG = struct.Struct("=16sQII")
-FIRST = b"\0\0\0\0"  # the key of the only entry of a map
 
 
 class Probe:
@@ -78,12 +77,12 @@ class Probe:
         comm = (wanted.comm or "").encode()[:15]
         cgroup, level = wanted.cgroup or (0, 0)
         config = CONFIG.pack(comm, cgroup, level, int(wanted.follow))
-        kernel.map_update(self.loaded.map("config"), FIRST, config)
+        kernel.map_update(self.loaded.map("config"), kernel.FIRST, config)
 
     def _take(self, tgids: Collection[int]) -> None:
         """Have processes traced, and look at what they have open: nothing yet for a command."""
         for tgid in tgids:
-            kernel.map_update(self.loaded.map("traced"), struct.pack("=I", tgid), FIRST)
+            kernel.map_update(self.loaded.map("traced"), struct.pack("=I", tgid), kernel.FIRST)
         self.alive.update(tgids)
         if self.child is not None:
             return

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ktrace.errors import KtraceError
+from ktrace.sources.live.kernel import text_of
 
 LISTEN = 0x0A
 PROC = "/proc"
@@ -59,7 +60,7 @@ def choose(wanted: Wanted) -> Chosen:
 def process_of(pid: int) -> int:
     """Return the process of a process or thread id."""
     try:
-        status = _text(f"{PROC}/{pid}/status")
+        status = text_of(f"{PROC}/{pid}/status")
     except OSError:
         raise KtraceError(
             "no-process", f"no process {pid}", "look the process up with ps or pgrep"
@@ -87,7 +88,7 @@ def with_children(pids: set[int]) -> set[int]:
 
 def newest() -> int:
     """Return the id of the thread that was made last, on the whole host."""
-    return int(_text(f"{PROC}/loadavg").split()[-1])
+    return int(text_of(f"{PROC}/loadavg").split()[-1])
 
 
 def _of_all(name: str) -> Iterator[tuple[int, bytes]]:
@@ -162,14 +163,9 @@ def _descriptors(tgid: int) -> Iterator[tuple[int, str]]:
             continue
 
 
-def _text(path: str) -> str:
-    with open(path, errors="replace") as file:
-        return file.read()
-
-
 def _lines(path: str) -> list[str]:
     try:
-        return _text(path).splitlines()
+        return text_of(path).splitlines()
     except OSError:
         return []
 
@@ -177,7 +173,7 @@ def _lines(path: str) -> list[str]:
 def is_there(tgid: int) -> bool:
     """Tell whether a process runs (a zombie makes no more calls)."""
     try:
-        stat = _text(f"{PROC}/{tgid}/stat")
+        stat = text_of(f"{PROC}/{tgid}/stat")
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
